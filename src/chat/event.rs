@@ -1,0 +1,43 @@
+//! The durable events of a room: what its log holds.
+
+use std::sync::Arc;
+
+use super::{
+    message::Message,
+    room::{Member, Room},
+};
+use crate::{
+    clock::Timestamp,
+    id::{RoomKey, UserId},
+};
+
+/// Something that happened in a room, with its number there.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The room.
+    pub room: RoomKey,
+    /// 1, 2, 3, … without holes.
+    pub position: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// Who did it.
+    pub actor: UserId,
+    /// What it was.
+    pub body: EventBody,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the same events, documented, are in proto/relay/chat/v1/stream.proto")]
+pub enum EventBody {
+    MessageCreated(Box<Message>),
+    MessageEdited(Box<Message>),
+    MessageDeleted { seq: u64 },
+    ReactionAdded { seq: u64, emoji: String },
+    ReactionRemoved { seq: u64, emoji: String },
+    MemberJoined(Member),
+    MemberLeft(UserId),
+    MemberUpdated(Member),
+    RoomUpdated(Arc<Room>),
+    RoomDeleted,
+}

@@ -1,0 +1,165 @@
+//! The hot statements: what one batch of sends asks and writes, in one statement each, however many sends it holds.
+
+use std::collections::HashMap;
+
+use super::{RowResult, metadata_json, padded, placeholders};
+use crate::{
+    chat::{
+        message::{Message, NewMessage},
+        room::{Role, RoomKind},
+    },
+    clock::Timestamp,
+    db::{Args, FromRow, Row, Tx},
+    error::Result,
+    id::{RoomId, RoomKey, UserKey},
+};
+
+/// A room's counters, as they stand in the transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::chat) struct Counters {
+    pub(in crate::chat) kind: RoomKind,
+    pub(in crate::chat) last_seq: u64,
+    pub(in crate::chat) last_position: u64,
+    pub(in crate::chat) member_count: u64,
+    pub(in crate::chat) last_activity_at: Timestamp,
+}
+
+/// What the database knows about one send.
+pub(in crate::chat) struct Known {
+    index: usize,
+    /// The room, unless it does not exist.
+    pub(in crate::chat) counters: Option<Counters>,
+    /// The sender's role, unless they are not a member.
+    pub(in crate::chat) role: Option<Role>,
+    /// The message that carries the sender's id already.
+    pub(in crate::chat) earlier: Option<Earlier>,
+}
+
+/// A message that was sent with the same id.
+#[derive(Clone)]
+pub(in crate::chat) struct Earlier {
+    pub(in crate::chat) room: RoomId,
+    pub(in crate::chat) seq: u64,
+    pub(in crate::chat) position: u64,
+    pub(in crate::chat) created_at: Timestamp,
+    pub(in crate::chat) fingerprint: Vec<u8>,
+}
+
+/// Looks up room, role and earlier message of each send. The answer has one entry a send, in the same order.
+pub(in crate::chat) async fn known(tx: &mut Tx, sends: &[(&UserKey, &NewMessage)]) -> Result<Vec<Known>> {
+    let n = padded(sends.len());
+    let statement = format!(
+        "WITH wanted (idx, project_id, room_id, user_id, client_message_id) AS (VALUES {}) \
+         SELECT w.idx, r.kind, r.last_seq, r.last_position, r.member_count, r.last_activity_at, m.role, \
+                d.room_id, d.seq, d.position, d.created_at, d.fingerprint \
+         FROM wanted w \
+         LEFT JOIN rooms r ON r.project_id = w.project_id AND r.room_id = w.room_id AND r.deleted_at IS NULL \
+         LEFT JOIN members m ON m.project_id = w.project_id AND m.room_id = w.room_id AND m.user_id = w.user_id \
+         LEFT JOIN messages d ON d.project_id = w.project_id AND d.sender_id = w.user_id \
+              AND d.client_message_id = w.client_message_id",
+        placeholders(n, 5)
+    );
+    let mut args = Args::with_capacity(n * 5);
+    for i in 0..n {
+        let at = i.min(sends.len() - 1);
+        let (sender, message) = sends[at];
+        args.push(at as i64);
+        args.push(&sender.project);
+        args.push(&message.room);
+        args.push(&sender.user);
+        args.push(message.client_message_id);
+    }
+    let mut rows: Vec<Known> = tx.fetch_all(&statement, args).await?;
+    rows.sort_by_key(|known| known.index);
+    rows.dedup_by_key(|known| known.index);
+    Ok(rows)
+}
+
+impl FromRow for Known {
+    fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+        let index = row.count()? as usize;
+        let kind = row.int_opt()?;
+        let [last_seq, last_position, member_count] =
+            [row.count_opt()?, row.count_opt()?, row.count_opt()?].map(Option::unwrap_or_default);
+        let last_activity_at = row.time_opt()?.unwrap_or_default();
+        let kind = kind.map(|k| RoomKind::from_number(k).ok_or_else(|| Row::corrupt("room kind"))).transpose()?;
+        let counters = kind.map(|kind| Counters { kind, last_seq, last_position, member_count, last_activity_at });
+        let role = row.int_opt()?.map(|r| Role::from_number(r).ok_or_else(|| Row::corrupt("role"))).transpose()?;
+        let room = row.text_opt()?.map(RoomId::stored);
+        let (seq, position) = (row.count_opt()?.unwrap_or_default(), row.count_opt()?.unwrap_or_default());
+        let created_at = row.time_opt()?.unwrap_or_default();
+        let fingerprint = row.bytes_opt()?.unwrap_or_default();
+        let earlier = room.map(|room| Earlier { room, seq, position, created_at, fingerprint });
+        Ok(Self { index, counters, role, earlier })
+    }
+}
+
+/// A message to insert.
+pub(in crate::chat) struct NewRow {
+    pub(in crate::chat) room: RoomKey,
+    pub(in crate::chat) message: Message,
+    pub(in crate::chat) fingerprint: Vec<u8>,
+}
+
+const COLUMNS: usize = 13;
+
+/// Inserts all messages.
+pub(in crate::chat) async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<()> {
+    let n = padded(rows.len());
+    let statement = format!(
+        "INSERT INTO messages (project_id, room_id, seq, position, sender_id, client_message_id, fingerprint, text, \
+         content_type, reply_to_seq, metadata, attachments, created_at) \
+         SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL",
+        placeholders(n, COLUMNS)
+    );
+    let mut args = Args::with_capacity(n * COLUMNS);
+    for row in rows {
+        push_row(&mut args, row);
+    }
+    for _ in rows.len() * COLUMNS..n * COLUMNS {
+        args.push(None::<i64>);
+    }
+    tx.execute(&statement, args).await.map(drop)
+}
+
+fn push_row(args: &mut Args, row: &NewRow) {
+    let (message, content) = (&row.message, &row.message.content);
+    args.push(&row.room.project);
+    args.push(&row.room.room);
+    args.push(message.seq);
+    args.push(message.position);
+    args.push(&message.sender);
+    args.push(message.client_message_id);
+    args.push(row.fingerprint.clone());
+    args.push(content.text.as_str());
+    args.push(content.content_type.clone());
+    args.push(message.reply_to);
+    args.push_json(metadata_json(&content.metadata));
+    args.push_json(super::messages::attachments_json(&content.attachments));
+    args.push(message.created_at);
+}
+
+/// Writes the counters of all rooms that moved.
+pub(in crate::chat) async fn save(tx: &mut Tx, rooms: &HashMap<RoomKey, Counters>) -> Result<()> {
+    const WIDTH: usize = 6;
+    let n = padded(rooms.len());
+    let statement = format!(
+        "WITH moved (project_id, room_id, last_seq, last_position, member_count, last_activity_at) AS (VALUES {}) \
+         UPDATE rooms SET last_seq = moved.last_seq, last_position = moved.last_position, \
+                member_count = moved.member_count, last_activity_at = moved.last_activity_at \
+         FROM moved WHERE rooms.project_id = moved.project_id AND rooms.room_id = moved.room_id",
+        placeholders(n, WIDTH)
+    );
+    let mut args = Args::with_capacity(n * WIDTH);
+    let Some(last) = rooms.iter().last() else { return Ok(()) };
+    for (key, counters) in rooms.iter().chain(std::iter::repeat_n(last, n - rooms.len())) {
+        args.push(&key.project);
+        args.push(&key.room);
+        args.push(counters.last_seq);
+        args.push(counters.last_position);
+        args.push(counters.member_count);
+        args.push(counters.last_activity_at);
+    }
+    tx.execute(&statement, args).await.map(drop)
+}
+

@@ -1,0 +1,207 @@
+//! Messages and reactions: reading them, changing them.
+
+use std::sync::Arc;
+
+use super::{RowResult, from_json, metadata_json};
+use crate::{
+    chat::message::{Attachment, Content, Message, REACTION_USERS_SHOWN, ReactionSummary},
+    clock::Timestamp,
+    db::{Args, Db, FromRow, Row, Tx},
+    error::Result,
+    id::{RoomKey, UserId},
+};
+
+/// The columns of a [`Message`], of a table called `m`.
+pub(super) const COLUMNS: &str = "m.seq, m.position, m.sender_id, m.client_message_id, m.text, m.content_type, \
+     m.metadata, m.attachments, m.reply_to_seq, m.created_at, m.edited_at, m.deleted_at, m.deleted_by";
+
+pub(super) fn attachments_json(attachments: &[Attachment]) -> Option<String> {
+    (!attachments.is_empty()).then(|| serde_json::to_string(attachments).unwrap_or_default())
+}
+
+impl FromRow for Message {
+    fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+        Ok(Self {
+            seq: row.count()?,
+            position: row.count()?,
+            sender: row.read()?,
+            client_message_id: row.uuid()?,
+            content: Arc::new(Content {
+                text: row.text()?,
+                content_type: row.text_opt()?,
+                metadata: from_json(row.json_opt()?)?,
+                attachments: from_json(row.json_opt()?)?,
+            }),
+            reply_to: row.count_opt()?,
+            created_at: row.time()?,
+            edited_at: row.time_opt()?,
+            deleted: match (row.time_opt()?, row.text_opt()?) {
+                (Some(at), Some(by)) => Some((at, UserId::stored(by))),
+                _ => None,
+            },
+        })
+    }
+}
+
+fn by_room(room: &RoomKey) -> Args {
+    Args::new().with(&room.project).with(&room.room)
+}
+
+/// One message, in a transaction that is about to change it.
+pub(in crate::chat) async fn get_for_change(tx: &mut Tx, room: &RoomKey, seq: u64) -> Result<Option<Message>> {
+    let statement = format!("SELECT {COLUMNS} FROM messages m WHERE project_id = $1 AND room_id = $2 AND seq = $3");
+    tx.fetch_optional(&statement, by_room(room).with(seq)).await
+}
+
+/// One message.
+pub(in crate::chat) async fn get(db: &Db, room: &RoomKey, seq: u64) -> Result<Option<Message>> {
+    let statement = format!("SELECT {COLUMNS} FROM messages m WHERE project_id = $1 AND room_id = $2 AND seq = $3");
+    db.fetch_optional(&statement, by_room(room).with(seq)).await
+}
+
+/// At most `limit` messages from `start` on, itself included, downwards or upwards.
+pub(in crate::chat) async fn list(
+    db: &Db,
+    room: &RoomKey,
+    start: u64,
+    upwards: bool,
+    limit: usize,
+) -> Result<Vec<Message>> {
+    let (compare, order) = if upwards { (">=", "ASC") } else { ("<=", "DESC") };
+    let statement = format!(
+        "SELECT {COLUMNS} FROM messages m WHERE project_id = $1 AND room_id = $2 AND seq {compare} $3 \
+         ORDER BY seq {order} LIMIT $4"
+    );
+    db.fetch_all(&statement, by_room(room).with(start).with(limit as u64)).await
+}
+
+/// Writes new content.
+pub(in crate::chat) async fn edit(tx: &mut Tx, room: &RoomKey, seq: u64, content: &Content, now: Timestamp) -> Result<()> {
+    let args = by_room(room)
+        .with(seq)
+        .with(content.text.as_str())
+        .with(content.content_type.clone())
+        .with_json(metadata_json(&content.metadata))
+        .with_json(attachments_json(&content.attachments))
+        .with(now);
+    let statement = "UPDATE messages SET text = $4, content_type = $5, metadata = $6, attachments = $7, edited_at = $8 \
+         WHERE project_id = $1 AND room_id = $2 AND seq = $3";
+    tx.execute(statement, args).await.map(drop)
+}
+
+/// Erases the content and the reactions, and leaves a tombstone.
+pub(in crate::chat) async fn delete(tx: &mut Tx, room: &RoomKey, seq: u64, by: &UserId, now: Timestamp) -> Result<()> {
+    let statement = "UPDATE messages SET text = '', content_type = NULL, metadata = NULL, attachments = NULL, \
+         deleted_at = $4, deleted_by = $5 WHERE project_id = $1 AND room_id = $2 AND seq = $3";
+    tx.execute(statement, by_room(room).with(seq).with(now).with(by)).await?;
+    let statement = "DELETE FROM reactions WHERE project_id = $1 AND room_id = $2 AND seq = $3";
+    tx.execute(statement, by_room(room).with(seq)).await.map(drop)
+}
+
+/// What limits a further reaction.
+pub(in crate::chat) struct ReactionCounts {
+    /// Whether the user has reacted with this emoji.
+    pub(in crate::chat) mine: bool,
+    /// Whether anybody has.
+    pub(in crate::chat) used: bool,
+    /// Different emoji on the message.
+    pub(in crate::chat) different: u64,
+    /// Reactions of the user on the message.
+    pub(in crate::chat) of_user: u64,
+}
+
+impl FromRow for ReactionCounts {
+    fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+        Ok(Self { mine: row.count()? > 0, used: row.count()? > 0, different: row.count()?, of_user: row.count()? })
+    }
+}
+
+/// Counts the reactions on a message.
+pub(in crate::chat) async fn count_reactions(
+    tx: &mut Tx,
+    room: &RoomKey,
+    seq: u64,
+    emoji: &str,
+    user: &UserId,
+) -> Result<ReactionCounts> {
+    let statement = "SELECT COUNT(CASE WHEN emoji = $4 AND user_id = $5 THEN 1 END), \
+                COUNT(CASE WHEN emoji = $4 THEN 1 END), COUNT(DISTINCT emoji), COUNT(CASE WHEN user_id = $5 THEN 1 END) \
+         FROM reactions WHERE project_id = $1 AND room_id = $2 AND seq = $3";
+    let found = tx.fetch_optional(statement, by_room(room).with(seq).with(emoji).with(user)).await?;
+    Ok(found.unwrap_or(ReactionCounts { mine: false, used: false, different: 0, of_user: 0 }))
+}
+
+/// Adds a reaction.
+pub(in crate::chat) async fn react(
+    tx: &mut Tx,
+    room: &RoomKey,
+    seq: u64,
+    emoji: &str,
+    user: &UserId,
+    position: u64,
+) -> Result<()> {
+    let statement = "INSERT INTO reactions (project_id, room_id, seq, emoji, user_id, position) \
+         VALUES ($1, $2, $3, $4, $5, $6)";
+    tx.execute(statement, by_room(room).with(seq).with(emoji).with(user).with(position)).await.map(drop)
+}
+
+/// Takes a reaction back; answers whether there was one.
+pub(in crate::chat) async fn unreact(tx: &mut Tx, room: &RoomKey, seq: u64, emoji: &str, user: &UserId) -> Result<bool> {
+    let statement =
+        "DELETE FROM reactions WHERE project_id = $1 AND room_id = $2 AND seq = $3 AND emoji = $4 AND user_id = $5";
+    Ok(tx.execute(statement, by_room(room).with(seq).with(emoji).with(user)).await? > 0)
+}
+
+struct ReactionRow {
+    seq: u64,
+    emoji: String,
+    user: UserId,
+    rank: u64,
+    count: u64,
+    mine: bool,
+}
+
+impl FromRow for ReactionRow {
+    fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+        Ok(Self {
+            seq: row.count()?,
+            emoji: row.text()?,
+            user: row.read()?,
+            rank: row.count()?,
+            count: row.count()?,
+            mine: row.count()? > 0,
+        })
+    }
+}
+
+/// The reactions on the messages from `first` to `last`, as `(seq, summary)` in the order in which emoji first came.
+pub(in crate::chat) async fn reactions(
+    db: &Db,
+    room: &RoomKey,
+    first: u64,
+    last: u64,
+    caller: &UserId,
+) -> Result<Vec<(u64, ReactionSummary)>> {
+    let statement = "SELECT seq, emoji, user_id, rank, count, mine FROM ( \
+             SELECT seq, emoji, user_id, position, \
+                    ROW_NUMBER() OVER (PARTITION BY seq, emoji ORDER BY position) AS rank, \
+                    COUNT(*) OVER (PARTITION BY seq, emoji) AS count, \
+                    MAX(CASE WHEN user_id = $5 THEN 1 ELSE 0 END) OVER (PARTITION BY seq, emoji) AS mine \
+             FROM reactions WHERE project_id = $1 AND room_id = $2 AND seq BETWEEN $3 AND $4) AS ranked \
+         WHERE rank <= $6 ORDER BY seq, position";
+    let args = by_room(room).with(first).with(last).with(caller).with(REACTION_USERS_SHOWN as u64);
+    let rows: Vec<ReactionRow> = db.fetch_all(statement, args).await?;
+    let mut summaries: Vec<(u64, ReactionSummary)> = Vec::new();
+    for row in rows {
+        if row.rank == 1 {
+            let count = row.count.try_into().unwrap_or(u32::MAX);
+            let summary = ReactionSummary { emoji: row.emoji, count, users: vec![row.user], by_caller: row.mine };
+            summaries.push((row.seq, summary));
+        } else if let Some((_, summary)) =
+            summaries.iter_mut().rev().find(|(seq, s)| *seq == row.seq && s.emoji == row.emoji)
+        {
+            summary.users.push(row.user);
+        }
+    }
+    Ok(summaries)
+}

@@ -1,0 +1,171 @@
+//! One struct a section of `relay.default.toml`, which says what each key means, its unit and why it is as it is.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::id::MAX_ID_BYTES;
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in relay.default.toml, key by key")]
+pub struct Config {
+    pub server: ServerConfig,
+    pub database: DatabaseConfig,
+    pub auth: AuthConfig,
+    pub stream: StreamConfig,
+    pub chat: ChatConfig,
+    pub log: LogConfig,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in relay.default.toml, key by key")]
+pub struct ServerConfig {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub max_connections: usize,
+    pub max_concurrent_streams: u32,
+    pub max_request_bytes: usize,
+    #[serde(with = "humantime_serde")]
+    pub request_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub drain_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub reconnect_spread: Duration,
+    #[serde(with = "humantime_serde")]
+    pub http2_keepalive_interval: Duration,
+    #[serde(with = "humantime_serde")]
+    pub http2_keepalive_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub tcp_keepalive: Duration,
+    pub cors_origins: Vec<String>,
+}
+
+/// `[database]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in relay.default.toml, key by key")]
+pub struct DatabaseConfig {
+    pub url: String,
+    pub read_connections: u32,
+    pub cache_kib: u32,
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in relay.default.toml, key by key")]
+pub struct AuthConfig {
+    pub signing_key: SecretString,
+    pub signing_kid: String,
+    pub keys: Vec<KeyConfig>,
+    #[serde(with = "humantime_serde")]
+    pub leeway: Duration,
+}
+
+/// An entry of `auth.keys`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "algorithm", deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in relay.default.toml, key by key")]
+pub enum KeyConfig {
+    #[serde(rename = "EdDSA")]
+    EdDsa { kid: String, public_key: String },
+    #[serde(rename = "HS256")]
+    Hs256 { kid: String, secret: SecretString },
+}
+
+/// `[stream]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in relay.default.toml, key by key")]
+pub struct StreamConfig {
+    #[serde(with = "humantime_serde")]
+    pub heartbeat_interval: Duration,
+    pub queue_bytes: usize,
+    #[serde(with = "humantime_serde")]
+    pub open_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub renew_warning: Duration,
+    pub catch_up_concurrency: usize,
+}
+
+/// `[chat]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in relay.default.toml, key by key")]
+pub struct ChatConfig {
+    pub max_rooms_per_user: usize,
+    pub max_members_per_room: usize,
+    pub max_streams_per_user: usize,
+    pub max_sends_in_flight: usize,
+    pub max_replay_events: u64,
+    #[serde(with = "humantime_serde")]
+    pub event_retention: Duration,
+    #[serde(with = "humantime_serde")]
+    pub retention_interval: Duration,
+    pub append_queue_bytes: usize,
+    pub append_batch: usize,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in relay.default.toml, key by key")]
+pub struct LogConfig {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "documented in relay.default.toml")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Config {
+    /// What is out of range, as `section.key: what is wrong`; empty when all is well.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut range = |key: &str, value: u128, min: u128, max: u128| {
+            if value < min || value > max {
+                problems.push(format!("{key}: {value} is outside {min} to {max}"));
+            }
+        };
+        let (server, stream, chat) = (&self.server, &self.stream, &self.chat);
+        range("server.max_connections", server.max_connections as u128, 1, 1_000_000);
+        range("server.max_concurrent_streams", server.max_concurrent_streams.into(), 1, 100_000);
+        range("server.max_request_bytes", server.max_request_bytes as u128, 65_536, 64 << 20);
+        range("server.request_timeout (ms)", server.request_timeout.as_millis(), 100, 600_000);
+        range("server.drain_timeout (ms)", server.drain_timeout.as_millis(), 100, 3_600_000);
+        range("server.reconnect_spread (ms)", server.reconnect_spread.as_millis(), 0, 600_000);
+        range("server.http2_keepalive_interval (ms)", server.http2_keepalive_interval.as_millis(), 1_000, 3_600_000);
+        range("server.http2_keepalive_timeout (ms)", server.http2_keepalive_timeout.as_millis(), 100, 3_600_000);
+        range("server.tcp_keepalive (ms)", server.tcp_keepalive.as_millis(), 1_000, 86_400_000);
+        range("database.read_connections", self.database.read_connections.into(), 1, 256);
+        range("database.cache_kib", self.database.cache_kib.into(), 64, 16 << 20);
+        range("auth.signing_kid (bytes)", self.auth.signing_kid.len() as u128, 1, MAX_ID_BYTES as u128);
+        range("auth.leeway (s)", self.auth.leeway.as_secs().into(), 0, 300);
+        range("stream.heartbeat_interval (ms)", stream.heartbeat_interval.as_millis(), 100, 15_000);
+        range("stream.queue_bytes", stream.queue_bytes as u128, 4_096, 1 << 30);
+        range("stream.open_timeout (ms)", stream.open_timeout.as_millis(), 100, 600_000);
+        range("stream.renew_warning (ms)", stream.renew_warning.as_millis(), 100, 3_600_000);
+        range("stream.catch_up_concurrency", stream.catch_up_concurrency as u128, 1, 1_024);
+        range("chat.max_rooms_per_user", chat.max_rooms_per_user as u128, 1, 5_000);
+        range("chat.max_members_per_room", chat.max_members_per_room as u128, 2, 10_000_000);
+        range("chat.max_streams_per_user", chat.max_streams_per_user as u128, 1, 100_000);
+        range("chat.max_sends_in_flight", chat.max_sends_in_flight as u128, 1, 65_536);
+        range("chat.max_replay_events", chat.max_replay_events.into(), 1, 1 << 40);
+        range("chat.event_retention (ms)", chat.event_retention.as_millis(), 1, 1 << 50);
+        range("chat.retention_interval (ms)", chat.retention_interval.as_millis(), 10, 86_400_000);
+        range("chat.append_queue_bytes", chat.append_queue_bytes as u128, 65_536, 4 << 30);
+        range("chat.append_batch", chat.append_batch as u128, 1, 16_384);
+        problems
+    }
+}

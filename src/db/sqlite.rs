@@ -1,0 +1,121 @@
+//! SQLite: one file, one writer, several readers beside it.
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, Executor as _, Sqlite as Engine, SqlitePool, Transaction,
+    sqlite::{
+        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    },
+};
+
+use super::{Args, FromRow, OpenError, Row, Value, storage};
+use crate::{config::DatabaseConfig, error};
+
+type Result<T> = std::result::Result<T, sqlx::Error>;
+
+/// A SQLite database. WAL lets readers go on while the writer commits; `synchronous=FULL` makes each commit durable.
+#[derive(Clone)]
+pub(super) struct Sqlite {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+/// A transaction that may write. Dropped without [`Tx::commit`], it leaves nothing behind.
+pub struct Tx {
+    inner: Transaction<'static, Engine>,
+}
+
+impl Sqlite {
+    pub(super) async fn open(config: &DatabaseConfig, data_dir: &Path) -> std::result::Result<Self, OpenError> {
+        let path = match config.url.as_str() {
+            "" => data_dir.join("relay.db"),
+            url => url.strip_prefix("sqlite:").map(|p| p.trim_start_matches("//").into()).ok_or_else(|| {
+                OpenError("database.url: this version of Relay takes sqlite:<path>, or nothing for the default".into())
+            })?,
+        };
+        let explain = |error: sqlx::Error| OpenError(format!("cannot open the database {}: {error}", path.display()));
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5))
+            .statement_cache_capacity(256)
+            // 4,000 pages of 4 KiB: a checkpoint every 16 MB of log instead of every 4, each still short.
+            .pragma("wal_autocheckpoint", "4000")
+            .pragma("cache_size", format!("-{}", config.cache_kib));
+        // Connections are kept for good: an idle one costs little, a new one loses its prepared statements.
+        let pool = |max| SqlitePoolOptions::new().max_connections(max).idle_timeout(None).max_lifetime(None);
+        let writer = pool(1).connect_with(options.clone()).await.map_err(explain)?;
+        sqlx::migrate!("migrations/sqlite").run(&writer).await.map_err(|error| match error {
+            sqlx::migrate::MigrateError::VersionMissing(version) => OpenError(format!(
+                "the database {} was migrated by a newer Relay (migration {version}); start that version",
+                path.display()
+            )),
+            other => OpenError(format!("cannot migrate the database {}: {other}", path.display())),
+        })?;
+        let readers = pool(config.read_connections).connect_with(options.read_only(true)).await.map_err(explain)?;
+        Ok(Self { writer, readers })
+    }
+
+    pub(super) async fn begin(&self) -> Result<Tx> {
+        Ok(Tx { inner: self.writer.begin_with("BEGIN IMMEDIATE").await? })
+    }
+
+    pub(super) async fn fetch_all<T: FromRow>(&self, statement: &str, args: Args) -> Result<Vec<T>> {
+        let rows = self.readers.fetch_all(query(statement, args)?).await?;
+        rows.iter().map(|row| T::from_row(&mut Row::new(row))).collect()
+    }
+
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+impl Tx {
+    /// Runs `statement`; answers how many rows it changed.
+    pub async fn execute(&mut self, statement: &str, args: Args) -> error::Result<u64> {
+        let query = query(statement, args).map_err(storage)?;
+        Ok((&mut *self.inner).execute(query).await.map_err(storage)?.rows_affected())
+    }
+
+    /// Reads all rows that `statement` gives, this transaction's own writes included.
+    pub async fn fetch_all<T: FromRow>(&mut self, statement: &str, args: Args) -> error::Result<Vec<T>> {
+        let query = query(statement, args).map_err(storage)?;
+        let rows = (&mut *self.inner).fetch_all(query).await.map_err(storage)?;
+        rows.iter().map(|row| T::from_row(&mut Row::new(row)).map_err(storage)).collect()
+    }
+
+    /// Reads the row that `statement` gives, if any.
+    pub async fn fetch_optional<T: FromRow>(&mut self, statement: &str, args: Args) -> error::Result<Option<T>> {
+        Ok(self.fetch_all(statement, args).await?.into_iter().next())
+    }
+
+    /// Makes all of it durable and visible at once.
+    pub async fn commit(self) -> error::Result<()> {
+        self.inner.commit().await.map_err(storage)
+    }
+}
+
+type Query<'q> = sqlx::query::Query<'q, Engine, SqliteArguments>;
+
+/// The text of a statement is made in `store.rs` files from constants and placeholders, never from a caller's input.
+fn query<'q>(statement: &str, args: Args) -> Result<Query<'q>> {
+    use sqlx::Arguments as _;
+    let mut bound = SqliteArguments::default();
+    bound.reserve(args.0.len(), 0);
+    for value in args.0 {
+        match value {
+            Value::Int(v) => bound.add(v),
+            Value::Text(v) | Value::Json(v) => bound.add(v),
+            Value::Bytes(v) => bound.add(v),
+            Value::Time(v) => bound.add(v.map(|t| t.0)),
+            Value::Uuid(v) => bound.add(v.map(|u| u.into_bytes().to_vec())),
+        }
+        .map_err(sqlx::Error::Encode)?;
+    }
+    Ok(sqlx::query_with(AssertSqlSafe(statement.to_owned()), bound))
+}

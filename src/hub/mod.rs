@@ -1,0 +1,18 @@
+//! Who is connected to this node, and what waits for them. Frames are opaque bytes, encoded once and shared.
+//!
+//! # Contract
+//! - A [`Session`] gets the frames of a [`Topic`] in the order of their positions, each once, or is marked *behind* and
+//!   gets them from the log: [`Hub::publish`] never blocks and never drops for a slow reader.
+//! - For one topic, `publish` is called by one task at a time, in the order of positions.
+//! - A session's queue is bounded in bytes. What passes the bound is not queued; the session falls behind instead.
+//! - Locks are taken in the order session topics, channel, session queue, and never held across an await.
+
+mod batch;
+mod channel;
+mod registry;
+mod session;
+
+pub use batch::Batch;
+pub use channel::{Advance, Topic};
+pub use registry::{Due, Hub, HubOptions, OnBehind};
+pub use session::{Ending, Session, SessionId};

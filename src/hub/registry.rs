@@ -1,0 +1,275 @@
+//! The node's sessions and channels.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::{
+    Advance, Batch, Session, SessionId, Topic,
+    channel::Channel,
+};
+use crate::{
+    clock::Timestamp,
+    error::{Error, Reason, Result},
+    id::UserKey,
+};
+
+/// Called when a session falls behind on a topic; the callee serves it from the log. It must not block.
+pub type OnBehind = Box<dyn Fn(Arc<Session>) + Send + Sync>;
+
+/// The hub's limits.
+#[derive(Clone, Debug)]
+pub struct HubOptions {
+    /// Bytes that wait for one reader.
+    pub queue_bytes: usize,
+    /// Streams of one user on this node.
+    pub max_streams_per_user: usize,
+    /// How often each stream carries a heartbeat.
+    pub heartbeat_interval: Duration,
+    /// How long before its token's expiry a stream is warned.
+    pub renew_warning: Duration,
+}
+
+/// Everybody who is connected to this node.
+pub struct Hub {
+    options: HubOptions,
+    channels: RwLock<HashMap<Topic, Arc<Channel>>>,
+    owners: Mutex<HashMap<UserKey, Vec<Arc<Session>>>>,
+    sessions: RwLock<HashMap<SessionId, Arc<Session>>>,
+    on_behind: std::sync::OnceLock<OnBehind>,
+}
+
+impl Hub {
+    /// A hub without anybody.
+    pub fn new(options: HubOptions) -> Self {
+        Self {
+            options,
+            channels: RwLock::default(),
+            owners: Mutex::default(),
+            sessions: RwLock::default(),
+            on_behind: std::sync::OnceLock::new(),
+        }
+    }
+
+    /// Says who serves sessions from the log. Once, before the first session.
+    pub fn on_behind(&self, callee: OnBehind) {
+        // A second callee would be a fault of the composition; the first stays.
+        let _ = self.on_behind.set(callee);
+    }
+
+    /// Opens a session of `owner` that lives until `expires_at`. [`Hub::close`] takes it off again.
+    ///
+    /// # Errors
+    /// TOO_MANY_STREAMS when the user has as many as they may.
+    pub fn open(&self, owner: UserKey, expires_at: Timestamp, now: Timestamp) -> Result<Arc<Session>> {
+        let session = Arc::new(Session::new(
+            owner.clone(),
+            self.options.queue_bytes,
+            expires_at,
+            now.plus(self.options.heartbeat_interval),
+        ));
+        {
+            let mut owners = self.owners.lock();
+            let of_user = owners.entry(owner).or_default();
+            if of_user.len() >= self.options.max_streams_per_user {
+                return Err(Error::retryable(
+                    Reason::TooManyStreams,
+                    format!("the user has {} open streams, which is the limit", of_user.len()),
+                    Duration::from_secs(5),
+                ));
+            }
+            of_user.push(session.clone());
+        }
+        self.sessions.write().insert(session.id(), session.clone());
+        Ok(session)
+    }
+
+    /// Takes a session off everything.
+    pub fn close(&self, session: &Arc<Session>) {
+        session.close();
+        self.sessions.write().remove(&session.id());
+        {
+            let mut owners = self.owners.lock();
+            if let Some(of_user) = owners.get_mut(session.owner()) {
+                of_user.retain(|other| other.id() != session.id());
+                if of_user.is_empty() {
+                    owners.remove(session.owner());
+                }
+            }
+        }
+        let topics = std::mem::take(&mut session.follows.lock().topics);
+        for topic in topics {
+            self.leave_channel(&topic, session.id());
+        }
+    }
+
+    /// The session called `id`, if it is `owner`'s.
+    pub fn session(&self, id: SessionId, owner: &UserKey) -> Option<Arc<Session>> {
+        self.sessions.read().get(&id).filter(|s| s.owner() == owner).cloned()
+    }
+
+    /// How many sessions are open.
+    pub fn session_count(&self) -> usize {
+        self.sessions.read().len()
+    }
+
+    /// All sessions, as they are now.
+    pub fn sessions(&self) -> Vec<Arc<Session>> {
+        self.sessions.read().values().cloned().collect()
+    }
+
+    /// Lets a session that is being opened follow a topic, behind at `cursor`. Does nothing if it follows it already, or
+    /// was taken off it since it was opened. Answers whether it now follows it by this call.
+    pub fn follow_behind(&self, session: &Arc<Session>, topic: &Topic, cursor: u64) -> bool {
+        let mut follows = session.follows.lock();
+        if follows.taken_off.as_ref().is_some_and(|t| t.contains(topic)) || !follows.topics.insert(topic.clone()) {
+            return false;
+        }
+        self.join_channel(session, topic, cursor, false);
+        true
+    }
+
+    /// The opening is over: all that the session should follow, it follows.
+    pub fn opened(&self, session: &Session) {
+        session.follows.lock().taken_off = None;
+    }
+
+    /// Lets all sessions of a user follow a topic, live after `cursor`. Answers those that did not follow it before.
+    pub fn follow(&self, owner: &UserKey, topic: &Topic, cursor: u64) -> Vec<Arc<Session>> {
+        let mut joined = self.owners.lock().get(owner).cloned().unwrap_or_default();
+        joined.retain(|session| {
+            let mut follows = session.follows.lock();
+            if let Some(taken_off) = &mut follows.taken_off {
+                taken_off.remove(topic);
+            }
+            let new = follows.topics.insert(topic.clone());
+            if new {
+                self.join_channel(session, topic, cursor, true);
+            }
+            new
+        });
+        joined
+    }
+
+    /// Takes all sessions of a user off a topic. Answers those that followed it.
+    pub fn unfollow(&self, owner: &UserKey, topic: &Topic) -> Vec<Arc<Session>> {
+        let mut left = self.owners.lock().get(owner).cloned().unwrap_or_default();
+        left.retain(|session| {
+            let mut follows = session.follows.lock();
+            if let Some(taken_off) = &mut follows.taken_off {
+                taken_off.insert(topic.clone());
+            }
+            let followed = follows.topics.remove(topic);
+            if followed {
+                self.leave_channel(topic, session.id());
+            }
+            followed
+        });
+        left
+    }
+
+    /// Takes everybody off a topic that ends. Answers who it was.
+    pub fn dissolve(&self, topic: &Topic) -> Vec<Arc<Session>> {
+        let Some(channel) = self.channels.write().remove(topic) else { return Vec::new() };
+        let left = channel.remove_all();
+        for session in &left {
+            let mut follows = session.follows.lock();
+            follows.topics.remove(topic);
+            if let Some(taken_off) = &mut follows.taken_off {
+                taken_off.insert(topic.clone());
+            }
+        }
+        left
+    }
+
+    /// Whether anybody here follows `topic`: if not, there is nothing to encode.
+    pub fn is_followed(&self, topic: &Topic) -> bool {
+        self.channels.read().contains_key(topic)
+    }
+
+    /// Gives `batch` to all who follow `topic`; answers how many got it at once. The others get it from the log.
+    pub fn publish(&self, topic: &Topic, batch: &Batch) -> usize {
+        let Some(channel) = self.channels.read().get(topic).cloned() else { return 0 };
+        let (fell_behind, reached) = channel.publish(topic, batch);
+        for session in fell_behind {
+            self.catch_up(session);
+        }
+        reached
+    }
+
+    /// Has the session served from the log, unless that runs already.
+    pub fn catch_up(&self, session: Arc<Session>) {
+        if let Some(callee) = self.on_behind.get()
+            && session.start_catching_up()
+        {
+            callee(session);
+        }
+    }
+
+    /// Where a session is behind on a topic; `None` if it is not.
+    pub fn behind_at(&self, session: &Session, topic: &Topic) -> Option<u64> {
+        self.channels.read().get(topic).cloned()?.behind_at(session.id())
+    }
+
+    /// Queues frames from the log for a session that is behind at `cursor`; see [`Advance`].
+    pub fn advance(&self, session: &Session, topic: &Topic, cursor: u64, batch: Option<&Batch>, end: u64) -> Advance {
+        let channel = self.channels.read().get(topic).cloned();
+        let Some(channel) = channel else { return Advance::Gone };
+        let advance = channel.advance(session.id(), cursor, batch, end);
+        if advance == Advance::Behind {
+            session.mark_behind(topic.clone());
+        }
+        advance
+    }
+
+    /// What is due on `session` at `now`: a heartbeat with the positions that moved (at most `max_positions`), a warning.
+    pub fn due(&self, session: &Session, now: Timestamp, max_positions: usize) -> Due {
+        let expired = now >= session.expires_at();
+        let warn = !expired && session.take_warning(now, self.options.renew_warning);
+        let beat_at = session.beat_at.load(Ordering::Relaxed);
+        if now < Timestamp(beat_at) {
+            return Due { expired, warn, heartbeat: None };
+        }
+        session.beat_at.store(now.plus(self.options.heartbeat_interval).0, Ordering::Relaxed);
+        let topics: Vec<Topic> = session.follows.lock().topics.iter().cloned().collect();
+        let channels = self.channels.read();
+        let moved = topics.into_iter().filter_map(|topic| {
+            let position = channels.get(&topic)?.moved(session.id())?;
+            Some((topic, position))
+        });
+        Due { expired, warn, heartbeat: Some(moved.take(max_positions).collect()) }
+    }
+
+    fn join_channel(&self, session: &Arc<Session>, topic: &Topic, cursor: u64, live: bool) {
+        loop {
+            let channel = self.channels.read().get(topic).cloned();
+            let channel = channel.unwrap_or_else(|| self.channels.write().entry(topic.clone()).or_default().clone());
+            if channel.add(session, cursor, live) {
+                return;
+            }
+        }
+    }
+
+    fn leave_channel(&self, topic: &Topic, session: SessionId) {
+        // Under the write lock, so that nobody joins a channel that is on its way out.
+        let mut channels = self.channels.write();
+        if channels.get(topic).is_some_and(|channel| channel.remove(session)) {
+            channels.remove(topic);
+        }
+    }
+}
+
+/// What [`Hub::due`] found.
+#[derive(Debug)]
+pub struct Due {
+    /// Its token has expired.
+    pub expired: bool,
+    /// Its token expires soon, and it has not been told yet.
+    pub warn: bool,
+    /// A heartbeat is due, with these positions.
+    pub heartbeat: Option<Vec<(Topic, u64)>>,
+}

@@ -1,0 +1,257 @@
+//! One open stream: the frames that wait for its reader, and what it follows.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::Topic;
+use crate::{clock::Timestamp, error::Error, id::UserKey};
+
+/// A session's name, unique for ever.
+pub type SessionId = Uuid;
+
+/// How a stream ends: well, or with an error.
+pub type Ending = Result<(), Error>;
+
+/// What one poll hands to the connection at most: an HTTP/2 DATA frame of the default size.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// An open stream of a user. The transport polls it; everybody else pushes.
+pub struct Session {
+    id: SessionId,
+    owner: UserKey,
+    queue_bytes: usize,
+    queue: Mutex<Queue>,
+    space: Notify,
+    pub(super) follows: Mutex<Follows>,
+    behind: Mutex<VecDeque<Topic>>,
+    catching_up: AtomicBool,
+    expires_at: AtomicI64,
+    warned: AtomicBool,
+    pub(super) beat_at: AtomicI64,
+}
+
+#[derive(Default)]
+struct Queue {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    reader: Option<Waker>,
+    ending: Option<Ending>,
+    /// The reader is gone, or has been told the ending.
+    closed: bool,
+}
+
+/// What a session follows.
+#[derive(Default)]
+pub(super) struct Follows {
+    pub(super) topics: HashSet<Topic>,
+    /// While the session is being opened: the topics it was taken off. What was read before that must not bring it back.
+    pub(super) taken_off: Option<HashSet<Topic>>,
+}
+
+impl Session {
+    pub(super) fn new(owner: UserKey, queue_bytes: usize, expires_at: Timestamp, beat_at: Timestamp) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            owner,
+            queue_bytes,
+            queue: Mutex::default(),
+            space: Notify::new(),
+            follows: Mutex::new(Follows { topics: HashSet::new(), taken_off: Some(HashSet::new()) }),
+            behind: Mutex::default(),
+            catching_up: AtomicBool::new(false),
+            expires_at: AtomicI64::new(expires_at.0),
+            warned: AtomicBool::new(false),
+            beat_at: AtomicI64::new(beat_at.0),
+        }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Whose it is.
+    pub fn owner(&self) -> &UserKey {
+        &self.owner
+    }
+
+    /// Queues a frame whatever the queue holds: for answers and control frames, whose number is bounded elsewhere.
+    pub fn push(&self, frame: Bytes) {
+        let waker = {
+            let mut queue = self.queue.lock();
+            if queue.closed {
+                return;
+            }
+            queue.bytes += frame.len();
+            queue.frames.push_back(frame);
+            queue.reader.take()
+        };
+        wake(waker);
+    }
+
+    /// Queues a frame if it fits, or if nothing waits at all.
+    pub(super) fn offer(&self, frame: Bytes) -> bool {
+        let waker = {
+            let mut queue = self.queue.lock();
+            if queue.closed {
+                return true;
+            }
+            if queue.bytes + frame.len() > self.queue_bytes && !queue.frames.is_empty() {
+                return false;
+            }
+            queue.bytes += frame.len();
+            queue.frames.push_back(frame);
+            queue.reader.take()
+        };
+        wake(waker);
+        true
+    }
+
+    /// Ends the stream once what is queued has been read. The first ending counts.
+    pub fn end(&self, ending: Ending) {
+        let waker = {
+            let mut queue = self.queue.lock();
+            queue.ending.get_or_insert(ending);
+            queue.reader.take()
+        };
+        self.space.notify_waiters();
+        wake(waker);
+    }
+
+    /// The reader is gone: nothing is kept for it any more.
+    pub fn close(&self) {
+        let frames = {
+            let mut queue = self.queue.lock();
+            queue.closed = true;
+            queue.bytes = 0;
+            std::mem::take(&mut queue.frames)
+        };
+        drop(frames);
+        self.space.notify_waiters();
+    }
+
+    /// Whether the reader is gone or the stream is ending.
+    pub fn is_over(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.closed || queue.ending.is_some()
+    }
+
+    /// The next bytes for the reader: what is ready, joined up to the size of one DATA frame; or the ending.
+    pub fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Ending>> {
+        let mut queue = self.queue.lock();
+        if let Some(bytes) = queue.take() {
+            let roomy = queue.bytes <= self.queue_bytes / 2;
+            drop(queue);
+            if roomy {
+                self.space.notify_waiters();
+            }
+            return Poll::Ready(Ok(bytes));
+        }
+        if let Some(ending) = queue.ending.clone() {
+            queue.closed = true;
+            return Poll::Ready(Err(ending));
+        }
+        match &mut queue.reader {
+            Some(reader) => reader.clone_from(cx.waker()),
+            empty => *empty = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Waits until at most half of the queue's bytes wait, or the stream is over.
+    pub async fn wait_for_space(&self) {
+        loop {
+            let notified = self.space.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            {
+                let queue = self.queue.lock();
+                if queue.closed || queue.ending.is_some() || queue.bytes <= self.queue_bytes / 2 {
+                    return;
+                }
+            }
+            notified.await;
+        }
+    }
+
+    /// When its token expires.
+    pub fn expires_at(&self) -> Timestamp {
+        Timestamp(self.expires_at.load(Ordering::Relaxed))
+    }
+
+    /// Lets it live until `expires_at`.
+    pub fn renew(&self, expires_at: Timestamp) {
+        self.expires_at.store(expires_at.0, Ordering::Relaxed);
+        self.warned.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the warning of its expiry is due: `true` once.
+    pub(super) fn take_warning(&self, now: Timestamp, lead: std::time::Duration) -> bool {
+        now.plus(lead) >= self.expires_at() && !self.warned.swap(true, Ordering::Relaxed)
+    }
+
+    /// Remembers that the session must be served from the log on `topic`.
+    pub(super) fn mark_behind(&self, topic: Topic) {
+        self.behind.lock().push_back(topic);
+    }
+
+    /// The topic to serve from the log next, if any.
+    pub fn next_behind(&self) -> Option<Topic> {
+        self.behind.lock().pop_front()
+    }
+
+    /// Takes the task of catching up: `true` for one caller, until [`Session::finish_catching_up`].
+    pub fn start_catching_up(&self) -> bool {
+        !self.catching_up.swap(true, Ordering::AcqRel)
+    }
+
+    /// Gives the task back; `true` if more came behind in the meantime and the caller has the task again.
+    pub fn finish_catching_up(&self) -> bool {
+        self.catching_up.store(false, Ordering::Release);
+        !self.behind.lock().is_empty() && self.start_catching_up()
+    }
+}
+
+impl Queue {
+    fn take(&mut self) -> Option<Bytes> {
+        let mut first = self.frames.pop_front()?;
+        if first.len() > CHUNK_BYTES {
+            let chunk = first.split_to(CHUNK_BYTES);
+            self.frames.push_front(first);
+            self.bytes -= chunk.len();
+            return Some(chunk);
+        }
+        let mut size = first.len();
+        let more = self.frames.iter().take_while(|f| {
+            let fits = size + f.len() <= CHUNK_BYTES;
+            size += if fits { f.len() } else { 0 };
+            fits
+        });
+        let more = more.count();
+        self.bytes -= size;
+        if more == 0 {
+            return Some(first);
+        }
+        let mut joined = BytesMut::with_capacity(size);
+        joined.extend_from_slice(&first);
+        for frame in self.frames.drain(..more) {
+            joined.extend_from_slice(&frame);
+        }
+        Some(joined.freeze())
+    }
+}
+
+/// Wakes outside the lock: the woken task takes it at once.
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
