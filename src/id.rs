@@ -49,6 +49,16 @@ impl RoomId {
     pub fn generate() -> Self {
         Self(uuid::Uuid::now_v7().to_string().into())
     }
+
+    /// The name as shared text.
+    pub fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
+    /// The room that [`RoomId::shared`] came from.
+    pub fn from_shared(text: Arc<str>) -> Self {
+        Self(text)
+    }
 }
 
 impl RoomKey {

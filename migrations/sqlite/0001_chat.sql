@@ -90,7 +90,7 @@ CREATE TABLE events (
     occurred_at INTEGER NOT NULL,
     seq         INTEGER,                          -- the message it is about
     user_id     TEXT,                             -- the member it is about
-    detail      TEXT,                             -- an emoji, or a role's number
+    detail      TEXT,                             -- an emoji, or a member's role and time of joining
     PRIMARY KEY (project_id, room_id, position)
 ) STRICT, WITHOUT ROWID;
 

@@ -5,6 +5,7 @@
 /// Conversations: rooms, messages, streams.
 pub mod chat {
     /// Version 1.
+    #[allow(clippy::large_enum_variant, reason = "generated; a frame is short-lived")]
     pub mod v1 {
         tonic::include_proto!("relay.chat.v1");
     }

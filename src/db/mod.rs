@@ -9,7 +9,7 @@ mod value;
 
 use std::{fmt, path::Path};
 
-pub use row::{FromRow, Row};
+pub use row::{FromRow, Row, RowError, RowResult};
 pub use sqlite::Tx;
 pub use value::{Args, Value};
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 
@@ -26,6 +27,17 @@ pub enum Advance {
     Behind,
     /// It does not follow the topic any more, or has moved on in another way.
     Gone,
+}
+
+/// What takes a session that is behind further.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The frames of the events up to `reached`; `None` if there are none.
+    pub frames: Option<Bytes>,
+    /// The position that they lead to.
+    pub reached: u64,
+    /// The log's newest position when they were read.
+    pub end: u64,
 }
 
 /// One topic on this node.
@@ -105,19 +117,20 @@ impl Channel {
         state.subscribers.get(&session).filter(|s| !s.live).map(|s| s.cursor)
     }
 
-    /// Queues frames from the log for a session that is behind at `cursor`, whatever its queue holds. `end` is the log's
-    /// newest position when they were read: a session that has reached it, and all that was published since, is live.
-    pub(super) fn advance(&self, session: SessionId, cursor: u64, batch: Option<&Batch>, end: u64) -> Advance {
+    /// Takes a session that is behind at `cursor` to `reached`, with the frames that lead there, whatever its queue holds.
+    /// `end` is the log's newest position when they were read: a session that has reached it, and all that was published
+    /// since, is live.
+    pub(super) fn advance(&self, session: SessionId, cursor: u64, step: Step) -> Advance {
         let mut state = self.state.lock();
         let head = state.head;
         let Some(subscriber) = state.subscribers.get_mut(&session).filter(|s| !s.live && s.cursor == cursor) else {
             return Advance::Gone;
         };
-        if let Some(batch) = batch {
-            subscriber.session.push(batch.after(cursor));
-            subscriber.cursor = batch.last();
+        if let Some(frames) = step.frames {
+            subscriber.session.push(frames);
         }
-        subscriber.live = subscriber.cursor >= head.max(end);
+        subscriber.cursor = step.reached;
+        subscriber.live = subscriber.cursor >= head.max(step.end);
         if subscriber.live { Advance::Live } else { Advance::Behind }
     }
 

@@ -13,6 +13,6 @@ mod registry;
 mod session;
 
 pub use batch::Batch;
-pub use channel::{Advance, Topic};
-pub use registry::{Due, Hub, HubOptions, OnBehind};
+pub use channel::{Advance, Step, Topic};
+pub use registry::{Due, Follow, Hub, HubOptions, OnBehind};
 pub use session::{Ending, Session, SessionId};

@@ -9,7 +9,7 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    Advance, Batch, Session, SessionId, Topic,
+    Advance, Batch, Session, SessionId, Step, Topic,
     channel::Channel,
 };
 use crate::{
@@ -122,15 +122,23 @@ impl Hub {
         self.sessions.read().values().cloned().collect()
     }
 
-    /// Lets a session that is being opened follow a topic, behind at `cursor`. Does nothing if it follows it already, or
-    /// was taken off it since it was opened. Answers whether it now follows it by this call.
-    pub fn follow_behind(&self, session: &Arc<Session>, topic: &Topic, cursor: u64) -> bool {
+    /// Lets a session that is being opened follow a topic, behind at `cursor`, unless it does so already or was taken off
+    /// it since it was opened.
+    pub fn follow_behind(&self, session: &Arc<Session>, topic: &Topic, cursor: u64) -> Follow {
         let mut follows = session.follows.lock();
-        if follows.taken_off.as_ref().is_some_and(|t| t.contains(topic)) || !follows.topics.insert(topic.clone()) {
-            return false;
+        if follows.taken_off.as_ref().is_some_and(|t| t.contains(topic)) {
+            return Follow::TakenOff;
+        }
+        if !follows.topics.insert(topic.clone()) {
+            return Follow::Already;
         }
         self.join_channel(session, topic, cursor, false);
-        true
+        Follow::New
+    }
+
+    /// Whether the session follows a topic.
+    pub fn follows(&self, session: &Session, topic: &Topic) -> bool {
+        session.follows.lock().topics.contains(topic)
     }
 
     /// The opening is over: all that the session should follow, it follows.
@@ -215,11 +223,11 @@ impl Hub {
         self.channels.read().get(topic).cloned()?.behind_at(session.id())
     }
 
-    /// Queues frames from the log for a session that is behind at `cursor`; see [`Advance`].
-    pub fn advance(&self, session: &Session, topic: &Topic, cursor: u64, batch: Option<&Batch>, end: u64) -> Advance {
+    /// Takes a session that is behind at `cursor` a step further; see [`Advance`].
+    pub fn advance(&self, session: &Session, topic: &Topic, cursor: u64, step: Step) -> Advance {
         let channel = self.channels.read().get(topic).cloned();
         let Some(channel) = channel else { return Advance::Gone };
-        let advance = channel.advance(session.id(), cursor, batch, end);
+        let advance = channel.advance(session.id(), cursor, step);
         if advance == Advance::Behind {
             session.mark_behind(topic.clone());
         }
@@ -228,11 +236,10 @@ impl Hub {
 
     /// What is due on `session` at `now`: a heartbeat with the positions that moved (at most `max_positions`), a warning.
     pub fn due(&self, session: &Session, now: Timestamp, max_positions: usize) -> Due {
-        let expired = now >= session.expires_at();
-        let warn = !expired && session.take_warning(now, self.options.renew_warning);
+        let warn = session.take_warning(now, self.options.renew_warning);
         let beat_at = session.beat_at.load(Ordering::Relaxed);
         if now < Timestamp(beat_at) {
-            return Due { expired, warn, heartbeat: None };
+            return Due { warn, heartbeat: None };
         }
         session.beat_at.store(now.plus(self.options.heartbeat_interval).0, Ordering::Relaxed);
         let topics: Vec<Topic> = session.follows.lock().topics.iter().cloned().collect();
@@ -241,7 +248,7 @@ impl Hub {
             let position = channels.get(&topic)?.moved(session.id())?;
             Some((topic, position))
         });
-        Due { expired, warn, heartbeat: Some(moved.take(max_positions).collect()) }
+        Due { warn, heartbeat: Some(moved.take(max_positions).collect()) }
     }
 
     fn join_channel(&self, session: &Arc<Session>, topic: &Topic, cursor: u64, live: bool) {
@@ -263,11 +270,20 @@ impl Hub {
     }
 }
 
+/// What became of [`Hub::follow_behind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// It follows from now on.
+    New,
+    /// It did already: it joined while it was being opened.
+    Already,
+    /// It must not: it left while it was being opened.
+    TakenOff,
+}
+
 /// What [`Hub::due`] found.
 #[derive(Debug)]
 pub struct Due {
-    /// Its token has expired.
-    pub expired: bool,
     /// Its token expires soon, and it has not been told yet.
     pub warn: bool,
     /// A heartbeat is due, with these positions.

@@ -66,7 +66,8 @@ impl Session {
             space: Notify::new(),
             follows: Mutex::new(Follows { topics: HashSet::new(), taken_off: Some(HashSet::new()) }),
             behind: Mutex::default(),
-            catching_up: AtomicBool::new(false),
+            // Whoever opens it has the task first.
+            catching_up: AtomicBool::new(true),
             expires_at: AtomicI64::new(expires_at.0),
             warned: AtomicBool::new(false),
             beat_at: AtomicI64::new(beat_at.0),
@@ -95,6 +96,13 @@ impl Session {
             queue.reader.take()
         };
         wake(waker);
+    }
+
+    /// Queues a frame if nothing else waits: for frames that say only that the stream is alive.
+    pub fn push_if_idle(&self, frame: Bytes) {
+        if self.queue.lock().frames.is_empty() {
+            self.push(frame);
+        }
     }
 
     /// Queues a frame if it fits, or if nothing waits at all.

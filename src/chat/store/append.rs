@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::{RowResult, metadata_json, padded, placeholders};
+use super::{metadata_json, padded, placeholders};
 use crate::{
     chat::{
         message::{Message, NewMessage},
         room::{Role, RoomKind},
     },
     clock::Timestamp,
-    db::{Args, FromRow, Row, Tx},
+    db::{Args, FromRow, Row, RowResult, Tx},
     error::Result,
     id::{RoomId, RoomKey, UserKey},
 };

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{RowResult, from_json, metadata_json};
+use super::{from_json, metadata_json};
 use crate::{
     chat::message::{Attachment, Content, Message, REACTION_USERS_SHOWN, ReactionSummary},
     clock::Timestamp,
-    db::{Args, Db, FromRow, Row, Tx},
+    db::{Args, Db, FromRow, Row, RowResult, Tx},
     error::Result,
     id::{RoomKey, UserId},
 };

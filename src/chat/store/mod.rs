@@ -7,11 +7,9 @@ pub(super) mod rooms;
 
 use super::message::Metadata;
 use crate::{
-    db::{FromRow, Row},
+    db::{FromRow, Row, RowResult},
     id::{ProjectId, RoomId, UserId},
 };
-
-type RowResult<T> = Result<T, sqlx::Error>;
 
 fn metadata_json(metadata: &Metadata) -> Option<String> {
     (!metadata.is_empty()).then(|| serde_json::to_string(metadata).unwrap_or_default())
@@ -20,7 +18,7 @@ fn metadata_json(metadata: &Metadata) -> Option<String> {
 fn from_json<T: serde::de::DeserializeOwned + Default>(json: Option<String>) -> RowResult<T> {
     match json {
         None => Ok(T::default()),
-        Some(text) => serde_json::from_str(&text).map_err(|error| sqlx::Error::Decode(error.into())),
+        Some(text) => serde_json::from_str(&text).map_err(|_| Row::corrupt("JSON value")),
     }
 }
 

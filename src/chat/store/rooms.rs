@@ -1,10 +1,10 @@
 //! Rooms and members.
 
-use super::{RowResult, append::Counters, from_json, messages, metadata_json};
+use super::{append::Counters, from_json, messages, metadata_json};
 use crate::{
     chat::room::{Member, Profile, Role, Room, RoomKind, RoomSummary},
     clock::Timestamp,
-    db::{Args, Db, FromRow, Row, Tx},
+    db::{Args, Db, FromRow, Row, RowResult, Tx},
     error::Result,
     id::{RoomId, RoomKey, UserId, UserKey},
 };

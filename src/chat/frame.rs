@@ -1,0 +1,71 @@
+//! What streams carry beside events, and the port through which it becomes bytes: chat knows no wire.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::event::Event;
+use crate::{
+    clock::Timestamp,
+    hub::{Batch, SessionId},
+    id::{RoomId, UserKey},
+};
+
+/// A frame that is no event.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the same frames, documented, are in proto/relay/chat/v1/stream.proto")]
+pub enum Frame {
+    Hello { session: SessionId, user: UserKey, heartbeat_interval: Duration, now: Timestamp, expires_at: Timestamp },
+    Resumed(Vec<RoomResume>),
+    CaughtUp,
+    Heartbeat { now: Timestamp, positions: Vec<(RoomId, u64)> },
+    TokenExpiring { at: Timestamp },
+    Drain { reconnect_after: Duration },
+}
+
+/// How a stream stands to a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomResume {
+    /// The room.
+    pub room: RoomId,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The position after which events follow.
+    pub position: u64,
+    /// The room's newest position.
+    pub last_position: u64,
+}
+
+/// How a stream stands to a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything after the client's position follows.
+    Complete,
+    /// Some of what came after it cannot be had.
+    Gap,
+    /// New to the client.
+    Joined,
+    /// The client has no part in it (any more).
+    Left,
+}
+
+impl RoomResume {
+    /// The verdict on a room that the user is not in.
+    pub fn left(room: RoomId) -> Self {
+        Self { room, verdict: Verdict::Left, position: 0, last_position: 0 }
+    }
+
+    /// The verdict on a room whose events follow after `position`, its newest.
+    pub fn at(room: RoomId, verdict: Verdict, position: u64) -> Self {
+        Self { room, verdict, position, last_position: position }
+    }
+}
+
+/// Turns frames into the bytes that go over the wire; the same for every reader.
+pub trait Encoder: Send + Sync + 'static {
+    /// One frame.
+    fn frame(&self, frame: &Frame) -> Bytes;
+
+    /// Consecutive events of one room, at least one, in the order of their positions.
+    fn events(&self, events: &[Event]) -> Batch;
+}

@@ -1,0 +1,128 @@
+//! Sends that wait together: looked up, numbered and inserted in one go.
+
+use std::{collections::HashMap, sync::Arc};
+
+use uuid::Uuid;
+
+use super::{Send, unit::Unit};
+use crate::{
+    chat::{
+        event::{Event, EventBody},
+        message::{Message, Receipt},
+        policy::{self, Action},
+        room::RoomKind,
+        store::append::{self, Earlier, Known, NewRow},
+    },
+    error::{Error, Reason, Result},
+    id::{RoomKey, UserKey},
+};
+
+/// The outcome of each send, in the same order. An error of the whole is the database's.
+pub(super) async fn run(unit: &mut Unit, sends: &[Box<Send>]) -> Result<Vec<Result<Receipt>>> {
+    let wanted: Vec<_> = sends.iter().map(|send| (&send.sender, &send.message)).collect();
+    let known = append::known(&mut unit.tx, &wanted).await?;
+    let mut rows: Vec<NewRow> = Vec::new();
+    // The same id twice in one batch: the second is a duplicate of a row that is not in the database yet.
+    let mut fresh: HashMap<(&UserKey, Uuid), usize> = HashMap::new();
+    let mut outcomes = Vec::with_capacity(sends.len());
+    for (send, known) in sends.iter().zip(known) {
+        let key = (&send.sender, send.message.client_message_id);
+        let earlier = fresh.get(&key).map(|&row| rows[row].as_earlier()).or_else(|| known.earlier.clone());
+        outcomes.push(match earlier {
+            Some(earlier) => repeated(send, earlier),
+            None => accept(unit, send, &known).map(|row| {
+                let receipt = row.receipt();
+                fresh.insert(key, rows.len());
+                rows.push(row);
+                receipt
+            }),
+        });
+    }
+    if !rows.is_empty() {
+        append::insert(&mut unit.tx, &rows).await?;
+    }
+    unit.events.extend(rows.into_iter().map(|row| Event {
+        position: row.message.position,
+        at: row.message.created_at,
+        actor: row.message.sender.clone(),
+        room: row.room,
+        body: EventBody::MessageCreated(Box::new(row.message)),
+    }));
+    Ok(outcomes)
+}
+
+/// The answer to an id that the sender used before.
+fn repeated(send: &Send, earlier: Earlier) -> Result<Receipt> {
+    if earlier.fingerprint != send.fingerprint {
+        return Err(Error::new(
+            Reason::ClientMessageIdReused,
+            "client_message_id: was used by this sender for another message",
+        ));
+    }
+    Ok(Receipt {
+        room: earlier.room,
+        client_message_id: send.message.client_message_id,
+        seq: earlier.seq,
+        position: earlier.position,
+        created_at: earlier.created_at,
+        duplicate: true,
+    })
+}
+
+/// Checks that the sender may, and gives the message its numbers.
+fn accept(unit: &mut Unit, send: &Send, known: &Known) -> Result<NewRow> {
+    let room = send.sender.room(send.message.room.clone());
+    let Some(loaded) = &known.counters else { return Err(Error::room_not_found()) };
+    let Some(role) = known.role else { return Err(not_a_member(loaded.kind)) };
+    policy::require(role, Action::Send)?;
+    let counters = unit.rooms.entry(room.clone()).or_insert_with(|| loaded.clone());
+    if let Some(seq) = send.message.reply_to.filter(|seq| *seq > counters.last_seq) {
+        return Err(Error::field("reply_to_seq", format!("is {seq}, the newest message is {}", counters.last_seq)));
+    }
+    counters.last_seq += 1;
+    counters.last_position += 1;
+    counters.last_activity_at = unit.now;
+    let message = Message {
+        seq: counters.last_seq,
+        position: counters.last_position,
+        sender: send.sender.user.clone(),
+        client_message_id: send.message.client_message_id,
+        content: Arc::new(send.message.content.clone()),
+        reply_to: send.message.reply_to,
+        created_at: unit.now,
+        edited_at: None,
+        deleted: None,
+    };
+    Ok(NewRow { room, message, fingerprint: send.fingerprint.clone() })
+}
+
+/// What somebody who is not in a room is told: a room that they may not know of does not exist.
+pub(in crate::chat) fn not_a_member(kind: RoomKind) -> Error {
+    match kind {
+        RoomKind::Public => Error::new(Reason::NotAMember, "the caller has not joined the room"),
+        RoomKind::Private | RoomKind::Direct => Error::room_not_found(),
+    }
+}
+
+impl NewRow {
+    fn as_earlier(&self) -> Earlier {
+        Earlier {
+            room: self.room.room.clone(),
+            seq: self.message.seq,
+            position: self.message.position,
+            created_at: self.message.created_at,
+            fingerprint: self.fingerprint.clone(),
+        }
+    }
+
+    fn receipt(&self) -> Receipt {
+        Receipt {
+            room: self.room.room.clone(),
+            client_message_id: self.message.client_message_id,
+            seq: self.message.seq,
+            position: self.message.position,
+            created_at: self.message.created_at,
+            duplicate: false,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Sending, editing, deleting, reacting; reading one message or many.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{
+    Chat,
+    event::EventBody,
+    log::Unit,
+    members,
+    message::{
+        Content, MAX_EMOJI_PER_MESSAGE, MAX_EMOJI_PER_USER, Message, NewMessage, Receipt, ReactionSummary, check_emoji,
+    },
+    page::{self, Page},
+    policy::{self, Action},
+    rooms::require_reader,
+    store,
+};
+use crate::{
+    error::{Error, Reason, Result},
+    id::{RoomId, RoomKey, UserId, UserKey},
+};
+
+/// The most bytes of content on one page.
+const MAX_PAGE_BYTES: usize = 1 << 20;
+
+/// A message with its reactions.
+pub type Reacted = (Message, Vec<ReactionSummary>);
+
+/// A page of messages.
+#[derive(Debug)]
+pub struct Listed {
+    /// The messages, in the direction asked for.
+    pub page: Page<Reacted>,
+    /// A position of the room that they are at least as new as.
+    pub position: u64,
+}
+
+/// What of a room to list.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// From the oldest to the newest, instead of the other way.
+    pub upwards: bool,
+    /// The seq to start at; `None` is the end that the direction comes from.
+    pub start: Option<u64>,
+    /// How many.
+    pub limit: usize,
+}
+
+impl Chat {
+    /// Sends a message; `reply` gets the outcome after the commit.
+    ///
+    /// # Errors
+    /// FIELD_INVALID, OVERLOADED, DRAINING: `reply` is not called then.
+    pub fn send_with(&self, caller: UserKey, message: NewMessage, reply: super::Reply) -> Result<()> {
+        message.content.check()?;
+        self.log().send(caller, message, reply)
+    }
+
+    /// Sends a message, and answers when it is committed.
+    pub async fn send(&self, caller: UserKey, message: NewMessage) -> Result<Receipt> {
+        let (answer, answered) = oneshot::channel();
+        // A caller that hung up does not need the answer; the message is written all the same.
+        let reply = Box::new(|outcome| drop(answer.send(outcome)));
+        self.send_with(caller, message, reply)?;
+        answered.await.unwrap_or_else(|_| Err(Error::draining()))
+    }
+
+    /// Replaces the content of a message of the caller's own.
+    pub async fn edit(&self, caller: UserKey, room: RoomId, seq: u64, content: Content) -> Result<Message> {
+        content.check()?;
+        self.log()
+            .write(move |unit| {
+                Box::pin(async move {
+                    let key = caller.room(room);
+                    members::require(unit, &key, &caller.user, Action::ChangeOwnMessage).await?;
+                    let mut message = find(unit, &key, seq).await?;
+                    if message.sender != caller.user {
+                        return Err(Error::new(Reason::RoleInsufficient, "only its sender edits a message"));
+                    }
+                    refuse_deleted(&message)?;
+                    if *message.content == content {
+                        return Ok(message);
+                    }
+                    store::messages::edit(&mut unit.tx, &key, seq, &content, unit.now).await?;
+                    message.content = Arc::new(content);
+                    message.edited_at = Some(unit.now);
+                    unit.append(&key, &caller.user, EventBody::MessageEdited(Box::new(message.clone()))).await?;
+                    Ok(message)
+                })
+            })
+            .await
+    }
+
+    /// Deletes a message and leaves a tombstone. Deleting again changes nothing.
+    pub async fn delete(&self, caller: UserKey, room: RoomId, seq: u64) -> Result<()> {
+        self.log()
+            .write(move |unit| {
+                Box::pin(async move {
+                    let key = caller.room(room);
+                    let own = members::require(unit, &key, &caller.user, Action::Read).await?;
+                    let message = find(unit, &key, seq).await?;
+                    let mine = message.sender == caller.user;
+                    policy::require(own.role, if mine { Action::ChangeOwnMessage } else { Action::DeleteAnyMessage })?;
+                    if message.deleted.is_some() {
+                        return Ok(());
+                    }
+                    store::messages::delete(&mut unit.tx, &key, seq, &caller.user, unit.now).await?;
+                    unit.append(&key, &caller.user, EventBody::MessageDeleted { seq }).await.map(drop)
+                })
+            })
+            .await
+    }
+
+    /// Reacts to a message. The same emoji again changes nothing.
+    pub async fn react(&self, caller: UserKey, room: RoomId, seq: u64, emoji: String) -> Result<()> {
+        check_emoji(&emoji)?;
+        self.log()
+            .write(move |unit| {
+                Box::pin(async move {
+                    let key = caller.room(room);
+                    members::require(unit, &key, &caller.user, Action::React).await?;
+                    refuse_deleted(&find(unit, &key, seq).await?)?;
+                    if reacted_already(unit, &key, seq, &emoji, &caller.user).await? {
+                        return Ok(());
+                    }
+                    let body = EventBody::ReactionAdded { seq, emoji: emoji.clone() };
+                    let position = unit.append(&key, &caller.user, body).await?;
+                    store::messages::react(&mut unit.tx, &key, seq, &emoji, &caller.user, position).await
+                })
+            })
+            .await
+    }
+
+    /// Takes a reaction back. Without one, changes nothing.
+    pub async fn unreact(&self, caller: UserKey, room: RoomId, seq: u64, emoji: String) -> Result<()> {
+        check_emoji(&emoji)?;
+        self.log()
+            .write(move |unit| {
+                Box::pin(async move {
+                    let key = caller.room(room);
+                    members::require(unit, &key, &caller.user, Action::React).await?;
+                    find(unit, &key, seq).await?;
+                    if store::messages::unreact(&mut unit.tx, &key, seq, &emoji, &caller.user).await? {
+                        unit.append(&key, &caller.user, EventBody::ReactionRemoved { seq, emoji }).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// One message.
+    pub async fn get_message(&self, caller: &UserKey, room: RoomId, seq: u64) -> Result<Reacted> {
+        let key = caller.room(room);
+        require_reader(self, &key, &caller.user).await?;
+        let message = store::messages::get(self.db(), &key, seq).await?.ok_or_else(|| not_found(seq))?;
+        let reactions = store::messages::reactions(self.db(), &key, seq, seq, &caller.user).await?;
+        Ok((message, reactions.into_iter().map(|(_, reaction)| reaction).collect()))
+    }
+
+    /// A page of a room's messages.
+    pub async fn list_messages(&self, caller: &UserKey, room: RoomId, range: Range, token: &str) -> Result<Listed> {
+        let key = caller.room(room);
+        // The position is read before the messages: what comes in between is on the stream as well, never on neither.
+        let standing = require_reader(self, &key, &caller.user).await?;
+        let list = ["messages", key.project.as_str(), key.room.as_str(), if range.upwards { "up" } else { "down" }];
+        let default = if range.upwards { 1 } else { standing.last_seq };
+        let start = match self.pages().open(token, &list)?.as_slice() {
+            [] => range.start.unwrap_or(default),
+            [seq] => seq.parse().map_err(|_| page::invalid())?,
+            _ => return Err(page::invalid()),
+        };
+        let mut messages = store::messages::list(self.db(), &key, start, range.upwards, range.limit + 1).await?;
+        let limit = fitting(&messages).min(range.limit);
+        let next = messages.get(limit).map(|m| m.seq);
+        messages.truncate(limit);
+        let items = self.with_reactions(&key, messages, &caller.user).await?;
+        let next_page_token = next.map(|seq| self.pages().seal(&list, &[&seq.to_string()]));
+        Ok(Listed { page: Page { items, next_page_token }, position: standing.last_position })
+    }
+
+    async fn with_reactions(&self, room: &RoomKey, messages: Vec<Message>, caller: &UserId) -> Result<Vec<Reacted>> {
+        let first = messages.iter().map(|m| m.seq).min();
+        let last = messages.iter().map(|m| m.seq).max();
+        let (Some(first), Some(last)) = (first, last) else { return Ok(Vec::new()) };
+        let mut reactions = store::messages::reactions(self.db(), room, first, last, caller).await?;
+        let items = messages.into_iter().map(|message| {
+            let own = reactions.extract_if(.., |(seq, _)| *seq == message.seq).map(|(_, r)| r).collect();
+            (message, own)
+        });
+        Ok(items.collect())
+    }
+}
+
+/// How many of these fit on a page; at least one.
+fn fitting(messages: &[Message]) -> usize {
+    let mut bytes = 0;
+    let fits = messages.iter().take_while(|message| {
+        bytes += message.content.weight();
+        bytes <= MAX_PAGE_BYTES
+    });
+    fits.count().max(1)
+}
+
+fn not_found(seq: u64) -> Error {
+    Error::new(Reason::MessageNotFound, format!("the room has no message {seq}"))
+}
+
+async fn find(unit: &mut Unit, room: &RoomKey, seq: u64) -> Result<Message> {
+    store::messages::get_for_change(&mut unit.tx, room, seq).await?.ok_or_else(|| not_found(seq))
+}
+
+fn refuse_deleted(message: &Message) -> Result<()> {
+    match message.deleted {
+        Some(_) => Err(Error::new(Reason::MessageDeleted, "the message was deleted")),
+        None => Ok(()),
+    }
+}
+
+/// Whether the user has reacted with this emoji; an error if one more would be too many.
+async fn reacted_already(unit: &mut Unit, room: &RoomKey, seq: u64, emoji: &str, user: &UserId) -> Result<bool> {
+    let counts = store::messages::count_reactions(&mut unit.tx, room, seq, emoji, user).await?;
+    let full = !counts.used && counts.different >= MAX_EMOJI_PER_MESSAGE as u64;
+    if !counts.mine && (full || counts.of_user >= MAX_EMOJI_PER_USER as u64) {
+        let message = format!("a message has at most {MAX_EMOJI_PER_MESSAGE} different reactions, {MAX_EMOJI_PER_USER} of one user");
+        return Err(Error::new(Reason::TooManyReactions, message));
+    }
+    Ok(counts.mine)
+}

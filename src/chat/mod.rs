@@ -1,0 +1,105 @@
+//! Conversations: rooms, members, messages, and the streams that carry what happens in them.
+//!
+//! | file        | job                                                                        |
+//! |-------------|----------------------------------------------------------------------------|
+//! | `rooms`, `members`, `messages` | what callers ask for, one function each                 |
+//! | `policy`    | who may do what                                                            |
+//! | `log`       | the one way in which anything is written: numbered and committed together  |
+//! | `publish`   | what was committed goes to the sessions of this node                       |
+//! | `feed`      | opening a session, and serving it from the log until it is live            |
+//! | `pulse`     | heartbeats, expiring tokens                                                |
+//! | `retention` | forgetting old events and deleted rooms                                    |
+//! | `frame`     | what streams carry, and who turns it into bytes                            |
+//! | `store`     | the statements                                                             |
+
+mod event;
+mod feed;
+mod frame;
+mod log;
+mod members;
+pub mod message;
+mod messages;
+mod page;
+pub mod policy;
+mod publish;
+mod pulse;
+mod retention;
+pub mod room;
+mod rooms;
+mod store;
+
+use std::{fmt, sync::Arc};
+
+pub use event::{Event, EventBody};
+pub use feed::{Feed, FeedOptions, MAX_RESUMED_ROOMS};
+pub use frame::{Encoder, Frame, RoomResume, Verdict};
+pub use log::{Appender, Log, LogOptions, Reply};
+pub use messages::{Listed, Range, Reacted};
+pub use page::{Page, PageTokens};
+pub use publish::Publisher;
+pub use pulse::Pulse;
+pub use retention::{Retention, RetentionOptions};
+pub use rooms::RoomScope;
+
+use crate::{db::Db, hub::Topic, id::RoomKey};
+
+/// How much of each there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Rooms that one user is in.
+    pub rooms_per_user: usize,
+    /// Members of one room.
+    pub members_per_room: usize,
+}
+
+/// What callers can do; clones share it.
+#[derive(Clone)]
+pub struct Chat {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    log: Log,
+    db: Db,
+    pages: PageTokens,
+    limits: Limits,
+}
+
+impl Chat {
+    /// Chat that writes to `log` and reads from `db`.
+    pub fn new(log: Log, db: Db, pages: PageTokens, limits: Limits) -> Self {
+        Self { inner: Arc::new(Inner { log, db, pages, limits }) }
+    }
+
+    fn log(&self) -> &Log {
+        &self.inner.log
+    }
+
+    fn db(&self) -> &Db {
+        &self.inner.db
+    }
+
+    fn pages(&self) -> &PageTokens {
+        &self.inner.pages
+    }
+
+    fn limits(&self) -> Limits {
+        self.inner.limits
+    }
+}
+
+impl fmt::Debug for Chat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Chat")
+    }
+}
+
+/// What a room's events are published under.
+fn topic(room: &RoomKey) -> Topic {
+    Topic { project: room.project.clone(), name: room.room.shared() }
+}
+
+/// The room that a topic stands for.
+fn room_of(topic: &Topic) -> RoomKey {
+    RoomKey { project: topic.project.clone(), room: crate::id::RoomId::from_shared(topic.name.clone()) }
+}

@@ -1,0 +1,110 @@
+//! What was committed goes to the sessions of this node, in the order of the commits.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use tokio::sync::mpsc;
+
+use super::{
+    event::{Event, EventBody},
+    frame::{Encoder, Frame, RoomResume, Verdict},
+    topic,
+};
+use crate::{
+    hub::{Hub, Session, Topic},
+    id::{RoomKey, UserId, UserKey},
+    telemetry::Metrics,
+};
+
+/// The one task that publishes rooms' events.
+pub struct Publisher {
+    committed: mpsc::Receiver<Vec<Event>>,
+    hub: Arc<Hub>,
+    encoder: Arc<dyn Encoder>,
+    metrics: Arc<Metrics>,
+}
+
+impl Publisher {
+    /// Publishes what arrives on `committed`.
+    pub fn new(
+        committed: mpsc::Receiver<Vec<Event>>,
+        hub: Arc<Hub>,
+        encoder: Arc<dyn Encoder>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { committed, hub, encoder, metrics }
+    }
+
+    /// Publishes until the log is closed.
+    pub async fn run(mut self) {
+        while let Some(events) = self.committed.recv().await {
+            let mut rooms: IndexMap<RoomKey, Vec<Event>> = IndexMap::new();
+            for event in events {
+                rooms.entry(event.room.clone()).or_default().push(event);
+            }
+            for (room, events) in rooms {
+                self.publish(&room, &events);
+            }
+        }
+    }
+
+    /// Publishes consecutive events of a room. Who joins follows from just before their joining, who leaves until just
+    /// after their leaving.
+    fn publish(&self, room: &RoomKey, events: &[Event]) {
+        let topic = topic(room);
+        let mut start = 0;
+        for (i, event) in events.iter().enumerate() {
+            match &event.body {
+                EventBody::MemberJoined(member) => {
+                    self.give(&topic, &events[start..i]);
+                    start = i;
+                    self.enter(room, &topic, &member.user, event.position - 1);
+                }
+                EventBody::MemberLeft(user) => {
+                    self.give(&topic, &events[start..=i]);
+                    start = i + 1;
+                    self.tell_left(room, &self.hub.unfollow(&user_key(room, user), &topic));
+                }
+                EventBody::RoomDeleted => {
+                    self.give(&topic, &events[start..=i]);
+                    start = i + 1;
+                    self.tell_left(room, &self.hub.dissolve(&topic));
+                }
+                _ => {}
+            }
+        }
+        self.give(&topic, &events[start..]);
+    }
+
+    fn give(&self, topic: &Topic, events: &[Event]) {
+        if events.is_empty() || !self.hub.is_followed(topic) {
+            return;
+        }
+        let batch = self.encoder.events(events);
+        let reached = self.hub.publish(topic, &batch);
+        self.metrics.deliveries.inc_by((reached * events.len()) as u64);
+    }
+
+    fn enter(&self, room: &RoomKey, topic: &Topic, user: &UserId, position: u64) {
+        let joined = RoomResume::at(room.room.clone(), Verdict::Joined, position);
+        let frame = self.encoder.frame(&Frame::Resumed(vec![joined]));
+        // The verdict goes ahead of the first event: nothing else is published until this returns.
+        for session in self.hub.follow(&user_key(room, user), topic, position) {
+            session.push(frame.clone());
+        }
+    }
+
+    fn tell_left(&self, room: &RoomKey, sessions: &[Arc<Session>]) {
+        if sessions.is_empty() {
+            return;
+        }
+        let frame = self.encoder.frame(&Frame::Resumed(vec![RoomResume::left(room.room.clone())]));
+        for session in sessions {
+            session.push(frame.clone());
+        }
+    }
+}
+
+fn user_key(room: &RoomKey, user: &UserId) -> UserKey {
+    UserKey { project: room.project.clone(), user: user.clone() }
+}

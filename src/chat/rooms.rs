@@ -1,0 +1,243 @@
+//! Making, reading, changing and deleting rooms.
+
+use std::sync::Arc;
+
+use super::{
+    Chat,
+    event::EventBody,
+    log::Unit,
+    members,
+    page::{self, Page},
+    policy::{self, Action},
+    room::{
+        MAX_NEW_MEMBERS, Member, NewMember, NewRoom, Profile, ProfileChange, Role, Room, RoomKind, RoomSummary,
+    },
+    store,
+};
+use crate::{
+    clock::Timestamp,
+    error::{Error, Reason, Result},
+    id::{RoomId, RoomKey, UserId, UserKey},
+};
+
+/// Which rooms to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomScope {
+    /// Those that the caller is a member of.
+    Joined,
+    /// All public ones of the project.
+    Public,
+}
+
+impl Chat {
+    /// Makes a room with the caller as its owner.
+    ///
+    /// # Errors
+    /// FIELD_INVALID, ROOM_EXISTS, TOO_MANY_ROOMS.
+    pub async fn create_room(&self, caller: UserKey, new: NewRoom) -> Result<Room> {
+        new.profile.check()?;
+        check_members(&new.members, &caller.user)?;
+        if new.kind == RoomKind::Direct {
+            return Err(Error::field("kind", "direct rooms are made by GetDirectRoom"));
+        }
+        let limits = self.limits();
+        self.log()
+            .write(move |unit| {
+                Box::pin(async move {
+                    let id = new.id.unwrap_or_else(RoomId::generate);
+                    let key = caller.room(id.clone());
+                    let room = blank(id, new.kind, new.profile, &caller.user, unit.now, None);
+                    if !store::rooms::insert(&mut unit.tx, &key, &room).await? {
+                        return Err(Error::new(Reason::RoomExists, "room_id: is taken, or was by a room since deleted"));
+                    }
+                    members::enter(unit, &limits, &key, &caller.user, &caller.user, Role::Owner).await?;
+                    for member in new.members {
+                        members::enter(unit, &limits, &key, &caller.user, &member.user, member.role).await?;
+                    }
+                    current(unit, &key).await
+                })
+            })
+            .await
+    }
+
+    /// A room that the caller is in, or that is public.
+    pub async fn get_room(&self, caller: &UserKey, room: RoomId) -> Result<RoomSummary> {
+        let found = store::rooms::get(self.db(), &caller.room(room), &caller.user).await?;
+        found.filter(|s| s.membership.is_some() || s.room.kind == RoomKind::Public).ok_or_else(Error::room_not_found)
+    }
+
+    /// A page of rooms, the most recently active first.
+    pub async fn list_rooms(
+        &self,
+        caller: &UserKey,
+        scope: RoomScope,
+        limit: usize,
+        token: &str,
+    ) -> Result<Page<RoomSummary>> {
+        let list = ["rooms", caller.project.as_str(), caller.user.as_str(), &format!("{scope:?}")];
+        let after = match self.pages().open(token, &list)?.as_slice() {
+            [] => None,
+            [at, room] => Some((
+                Timestamp(at.parse().map_err(|_| page::invalid())?),
+                RoomId::parse(room, "page_token").map_err(|_| page::invalid())?,
+            )),
+            _ => return Err(page::invalid()),
+        };
+        let rooms = match scope {
+            RoomScope::Joined => store::rooms::list_joined(self.db(), caller, after.as_ref(), limit + 1).await?,
+            RoomScope::Public => store::rooms::list_public(self.db(), caller, after.as_ref(), limit + 1).await?,
+        };
+        Ok(Page::cut(rooms, limit, |last| {
+            self.pages().seal(&list, &[&last.room.last_activity_at.0.to_string(), last.room.id.as_str()])
+        }))
+    }
+
+    /// Changes what a room says of itself.
+    pub async fn update_room(&self, caller: UserKey, room: RoomId, change: ProfileChange) -> Result<Room> {
+        self.log()
+            .write(move |unit| {
+                Box::pin(async move {
+                    let key = caller.room(room);
+                    members::require(unit, &key, &caller.user, Action::UpdateRoom).await?;
+                    let old = current(unit, &key).await?;
+                    refuse_direct(old.kind)?;
+                    let before = Profile { title: old.title, description: old.description, metadata: old.metadata };
+                    let profile = Profile {
+                        title: change.title.unwrap_or_else(|| before.title.clone()),
+                        description: change.description.unwrap_or_else(|| before.description.clone()),
+                        metadata: change.metadata.unwrap_or_else(|| before.metadata.clone()),
+                    };
+                    profile.check()?;
+                    if profile == before {
+                        return current(unit, &key).await;
+                    }
+                    store::rooms::update(&mut unit.tx, &key, &profile, unit.now).await?;
+                    let mut room = current(unit, &key).await?;
+                    room.last_position += 1;
+                    unit.append(&key, &caller.user, EventBody::RoomUpdated(Arc::new(room.clone()))).await?;
+                    Ok(room)
+                })
+            })
+            .await
+    }
+
+    /// Deletes a room for everyone.
+    pub async fn delete_room(&self, caller: UserKey, room: RoomId) -> Result<()> {
+        self.log()
+            .write(move |unit| {
+                Box::pin(async move {
+                    let key = caller.room(room);
+                    let kind = unit.counters(&key).await?.kind;
+                    members::require(unit, &key, &caller.user, Action::Read).await?;
+                    refuse_direct(kind)?;
+                    members::require(unit, &key, &caller.user, Action::DeleteRoom).await?;
+                    unit.append(&key, &caller.user, EventBody::RoomDeleted).await?;
+                    unit.counters(&key).await?.member_count = 0;
+                    store::rooms::delete(&mut unit.tx, &key, unit.now).await
+                })
+            })
+            .await
+    }
+
+    /// The direct room of the caller and another user, and whether it was made by this call.
+    pub async fn direct_room(&self, caller: UserKey, other: UserId) -> Result<(RoomSummary, bool)> {
+        if other == caller.user {
+            return Err(Error::field("user_id", "is the caller; a direct room has two users"));
+        }
+        let limits = self.limits();
+        let user = caller.clone();
+        let (room, created) = self
+            .log()
+            .write(move |unit| {
+                Box::pin(async move {
+                    if let Some(room) = store::rooms::find_direct(&mut unit.tx, &caller, &other).await? {
+                        return Ok((room, false));
+                    }
+                    let id = RoomId::generate();
+                    let key = caller.room(id.clone());
+                    let pair = Some((caller.user.clone(), other.clone()));
+                    let room = blank(id.clone(), RoomKind::Direct, Profile::default(), &caller.user, unit.now, pair);
+                    store::rooms::insert(&mut unit.tx, &key, &room).await?;
+                    for user in [&caller.user, &other] {
+                        members::enter(unit, &limits, &key, &caller.user, user, Role::Member).await?;
+                    }
+                    Ok((id, true))
+                })
+            })
+            .await?;
+        Ok((self.get_room(&user, room).await?, created))
+    }
+}
+
+/// Checks users to add.
+pub(super) fn check_members(members: &[NewMember], caller: &UserId) -> Result<()> {
+    if members.len() > MAX_NEW_MEMBERS {
+        let got = members.len();
+        return Err(Error::field("members", format!("has {got} entries, at most {MAX_NEW_MEMBERS} are allowed")));
+    }
+    for (i, member) in members.iter().enumerate() {
+        let twice = members[..i].iter().any(|earlier| earlier.user == member.user);
+        if twice || member.user == *caller {
+            return Err(Error::field(format!("members[{i}].user_id"), "is listed twice, or is the caller"));
+        }
+    }
+    Ok(())
+}
+
+/// Direct rooms stay as they are.
+pub(super) fn refuse_direct(kind: RoomKind) -> Result<()> {
+    match kind {
+        RoomKind::Direct => Err(Error::new(Reason::RoomIsDirect, "a direct room can be neither changed nor deleted")),
+        RoomKind::Public | RoomKind::Private => Ok(()),
+    }
+}
+
+fn blank(
+    id: RoomId,
+    kind: RoomKind,
+    profile: Profile,
+    creator: &UserId,
+    now: Timestamp,
+    pair: Option<(UserId, UserId)>,
+) -> Room {
+    let Profile { title, description, metadata } = profile;
+    Room {
+        id,
+        kind,
+        title,
+        description,
+        metadata,
+        created_by: creator.clone(),
+        created_at: now,
+        updated_at: now,
+        last_activity_at: now,
+        last_seq: 0,
+        last_position: 0,
+        member_count: 0,
+        pair,
+    }
+}
+
+/// The room as it stands in the transaction, with the counters that are not written yet.
+async fn current(unit: &mut Unit, key: &RoomKey) -> Result<Room> {
+    let mut room = store::rooms::load(&mut unit.tx, key).await?.ok_or_else(Error::room_not_found)?;
+    let counters = unit.counters(key).await?;
+    room.last_seq = counters.last_seq;
+    room.last_position = counters.last_position;
+    room.member_count = counters.member_count;
+    room.last_activity_at = counters.last_activity_at;
+    Ok(room)
+}
+
+/// The caller's membership, checked against the policy table, outside a transaction that writes.
+pub(super) async fn require_reader(chat: &Chat, room: &RoomKey, user: &UserId) -> Result<store::rooms::Standing> {
+    let standing = store::rooms::standing(chat.db(), room, user).await?.ok_or_else(Error::room_not_found)?;
+    let role = standing.role.ok_or_else(|| super::log::not_a_member(standing.kind))?;
+    policy::require(role, Action::Read)?;
+    Ok(standing)
+}
+
+/// A membership as it was just written.
+pub(super) fn as_member(user: &UserId, role: Role, now: Timestamp) -> Member {
+    Member { user: user.clone(), role, joined_at: now }
+}

@@ -1,0 +1,241 @@
+//! The log of a room's durable events: writing the ones that are no messages, reading all of them, forgetting old ones.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{messages, rooms};
+use crate::{
+    chat::{
+        event::{Event, EventBody},
+        message::Message,
+        room::{Member, Role, Room},
+    },
+    clock::Timestamp,
+    db::{Args, Db, FromRow, Row, RowResult, Tx},
+    error::Result,
+    id::{ProjectId, RoomId, RoomKey, UserId},
+};
+
+/// The number that the database keeps for each kind; 1 is the creation of a message, which its own row stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    MessageEdited = 2,
+    MessageDeleted = 3,
+    ReactionAdded = 4,
+    ReactionRemoved = 5,
+    MemberJoined = 6,
+    MemberLeft = 7,
+    MemberUpdated = 8,
+    RoomUpdated = 9,
+    RoomDeleted = 10,
+}
+
+impl Kind {
+    const ALL: [Self; 9] = [
+        Self::MessageEdited,
+        Self::MessageDeleted,
+        Self::ReactionAdded,
+        Self::ReactionRemoved,
+        Self::MemberJoined,
+        Self::MemberLeft,
+        Self::MemberUpdated,
+        Self::RoomUpdated,
+        Self::RoomDeleted,
+    ];
+}
+
+fn by_room(room: &RoomKey) -> Args {
+    Args::new().with(&room.project).with(&room.room)
+}
+
+/// Writes an event. The creation of a message writes nothing here.
+pub(in crate::chat) async fn insert(tx: &mut Tx, event: &Event) -> Result<()> {
+    let role = |member: &Member| Some(format!("{} {}", member.role.number(), member.joined_at.0));
+    let (kind, seq, user, detail) = match &event.body {
+        EventBody::MessageCreated(_) => return Ok(()),
+        EventBody::MessageEdited(message) => (Kind::MessageEdited, Some(message.seq), None, None),
+        EventBody::MessageDeleted { seq } => (Kind::MessageDeleted, Some(*seq), None, None),
+        EventBody::ReactionAdded { seq, emoji } => (Kind::ReactionAdded, Some(*seq), None, Some(emoji.clone())),
+        EventBody::ReactionRemoved { seq, emoji } => (Kind::ReactionRemoved, Some(*seq), None, Some(emoji.clone())),
+        EventBody::MemberJoined(member) => (Kind::MemberJoined, None, Some(&member.user), role(member)),
+        EventBody::MemberLeft(user) => (Kind::MemberLeft, None, Some(user), None),
+        EventBody::MemberUpdated(member) => (Kind::MemberUpdated, None, Some(&member.user), role(member)),
+        EventBody::RoomUpdated(_) => (Kind::RoomUpdated, None, None, None),
+        EventBody::RoomDeleted => (Kind::RoomDeleted, None, None, None),
+    };
+    let statement = "INSERT INTO events (project_id, room_id, position, kind, actor_id, occurred_at, seq, user_id, detail) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    let args = by_room(&event.room)
+        .with(event.position)
+        .with(kind as i64)
+        .with(&event.actor)
+        .with(event.at)
+        .with(seq)
+        .with(user.map(|u| u.as_str().to_owned()))
+        .with(detail);
+    tx.execute(statement, args).await.map(drop)
+}
+
+/// What is in the log after a position. `end` is the room's newest position when it was read.
+pub(in crate::chat) enum Tail {
+    /// All events that follow, or as many as were asked for: oldest first, without holes.
+    Events { events: Vec<Event>, end: u64 },
+    /// Some of them have been forgotten.
+    Pruned { end: u64 },
+    /// There is no such room any more.
+    Gone,
+}
+
+struct Stored {
+    position: u64,
+    kind: i64,
+    actor: UserId,
+    at: Timestamp,
+    seq: Option<u64>,
+    user: Option<UserId>,
+    detail: Option<String>,
+}
+
+impl FromRow for Stored {
+    fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+        Ok(Self {
+            position: row.count()?,
+            kind: row.int()?,
+            actor: row.read()?,
+            at: row.time()?,
+            seq: row.count_opt()?,
+            user: row.text_opt()?.map(UserId::stored),
+            detail: row.text_opt()?,
+        })
+    }
+}
+
+/// Reads at most `limit` events after `position`, in the order of their positions, as they are now.
+pub(in crate::chat) async fn read(db: &Db, room: &RoomKey, position: u64, limit: u64) -> Result<Tail> {
+    // The end first: what is committed while the rest is read lies beyond it, and is read the next time or published.
+    let statement = "SELECT last_position FROM rooms WHERE project_id = $1 AND room_id = $2 AND deleted_at IS NULL";
+    let Some((end,)) = db.fetch_optional::<(i64,)>(statement, by_room(room)).await? else { return Ok(Tail::Gone) };
+    let end = u64::try_from(end).unwrap_or_default();
+    let last = end.min(position.saturating_add(limit));
+    let statement =
+        format!("SELECT {} FROM messages m WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4", messages::COLUMNS);
+    let range = || by_room(room).with(position).with(last);
+    let created: Vec<Message> = db.fetch_all(&statement, range()).await?;
+    let statement = "SELECT position, kind, actor_id, occurred_at, seq, user_id, detail FROM events \
+         WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4";
+    let stored: Vec<Stored> = db.fetch_all(statement, range()).await?;
+    let current = Current::load(db, room, &stored, &created).await?;
+    let mut events: Vec<Event> = created
+        .into_iter()
+        .map(|message| Event {
+            room: room.clone(),
+            position: message.position,
+            at: message.created_at,
+            actor: message.sender.clone(),
+            body: EventBody::MessageCreated(Box::new(message)),
+        })
+        .chain(stored.into_iter().filter_map(|event| current.event(room, event)))
+        .collect();
+    events.sort_by_key(|event| event.position);
+    let complete = events.len() as u64 == last.saturating_sub(position);
+    Ok(if complete { Tail::Events { events, end } } else { Tail::Pruned { end } })
+}
+
+/// What events refer to, as it is now.
+struct Current {
+    messages: HashMap<u64, Message>,
+    room: Option<Arc<Room>>,
+}
+
+impl Current {
+    async fn load(db: &Db, room: &RoomKey, stored: &[Stored], created: &[Message]) -> Result<Self> {
+        let edited = stored.iter().filter(|e| e.kind == Kind::MessageEdited as i64).filter_map(|e| e.seq);
+        let mut messages: HashMap<u64, Message> = HashMap::new();
+        for seq in edited {
+            if messages.contains_key(&seq) {
+                continue;
+            }
+            let message = match created.iter().find(|m| m.seq == seq) {
+                Some(message) => Some(message.clone()),
+                None => messages::get(db, room, seq).await?,
+            };
+            messages.extend(message.map(|m| (seq, m)));
+        }
+        let updated = stored.iter().any(|e| e.kind == Kind::RoomUpdated as i64);
+        let room = match stored.first().filter(|_| updated) {
+            Some(event) => rooms::get(db, room, &event.actor).await?.map(|summary| Arc::new(summary.room)),
+            None => None,
+        };
+        Ok(Self { messages, room })
+    }
+
+    /// The event; `None` if what it is about is not there any more, which only a deletion of the room does.
+    fn event(&self, room: &RoomKey, stored: Stored) -> Option<Event> {
+        let Stored { position, kind, actor, at, seq, user, detail } = stored;
+        let seq = seq.unwrap_or_default();
+        let member = || {
+            let (role, joined_at) = detail.as_deref()?.split_once(' ')?;
+            let role = Role::from_number(role.parse().ok()?)?;
+            Some(Member { user: user.clone()?, role, joined_at: Timestamp(joined_at.parse().ok()?) })
+        };
+        let body = match Kind::ALL.into_iter().find(|k| *k as i64 == kind)? {
+            Kind::MessageEdited => EventBody::MessageEdited(Box::new(self.messages.get(&seq)?.clone())),
+            Kind::MessageDeleted => EventBody::MessageDeleted { seq },
+            Kind::ReactionAdded => EventBody::ReactionAdded { seq, emoji: detail? },
+            Kind::ReactionRemoved => EventBody::ReactionRemoved { seq, emoji: detail? },
+            Kind::MemberJoined => EventBody::MemberJoined(member()?),
+            Kind::MemberLeft => EventBody::MemberLeft(user?),
+            Kind::MemberUpdated => EventBody::MemberUpdated(member()?),
+            Kind::RoomUpdated => EventBody::RoomUpdated(self.room.clone()?),
+            Kind::RoomDeleted => EventBody::RoomDeleted,
+        };
+        Some(Event { room: room.clone(), position, at, actor, body })
+    }
+}
+
+struct Aged {
+    room: RoomKey,
+    position: u64,
+}
+
+impl FromRow for Aged {
+    fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+        let project: ProjectId = row.read()?;
+        let room: RoomId = row.read()?;
+        Ok(Self { room: RoomKey { project, room }, position: row.count()? })
+    }
+}
+
+/// Forgets events older than `before`, at most `limit`, and notes in their rooms up to where. Answers how many went.
+pub(in crate::chat) async fn prune(tx: &mut Tx, before: Timestamp, limit: u64) -> Result<usize> {
+    let statement = "SELECT project_id, room_id, position FROM events WHERE occurred_at < $1 ORDER BY occurred_at LIMIT $2";
+    let aged: Vec<Aged> = tx.fetch_all(statement, Args::new().with(before).with(limit)).await?;
+    let mut up_to: HashMap<&RoomKey, u64> = HashMap::new();
+    for Aged { room, position } in &aged {
+        let newest = up_to.entry(room).or_default();
+        *newest = (*newest).max(*position);
+    }
+    for (room, position) in up_to {
+        let statement = "DELETE FROM events WHERE project_id = $1 AND room_id = $2 AND position <= $3";
+        tx.execute(statement, by_room(room).with(position)).await?;
+        let statement = "UPDATE rooms SET pruned_position = $3 \
+             WHERE project_id = $1 AND room_id = $2 AND pruned_position < $3";
+        tx.execute(statement, by_room(room).with(position)).await?;
+    }
+    Ok(aged.len())
+}
+
+/// Erases rows of one deleted room, at most `limit` of each kind; answers whether there were any.
+pub(in crate::chat) async fn erase_deleted(tx: &mut Tx, limit: u64) -> Result<bool> {
+    let statement = "SELECT r.project_id, r.room_id, r.last_seq FROM rooms r WHERE r.deleted_at IS NOT NULL \
+         AND (EXISTS (SELECT 1 FROM messages m WHERE m.project_id = r.project_id AND m.room_id = r.room_id) \
+           OR EXISTS (SELECT 1 FROM events e WHERE e.project_id = r.project_id AND e.room_id = r.room_id)) LIMIT 1";
+    let Some(Aged { room, .. }) = tx.fetch_optional(statement, Args::new()).await? else { return Ok(false) };
+    for (table, key) in [("reactions", "seq"), ("messages", "seq"), ("events", "position")] {
+        let statement = format!(
+            "DELETE FROM {table} WHERE project_id = $1 AND room_id = $2 AND {key} IN \
+             (SELECT {key} FROM {table} WHERE project_id = $1 AND room_id = $2 ORDER BY {key} LIMIT $3)"
+        );
+        tx.execute(&statement, by_room(&room).with(limit)).await?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,80 @@
+//! The policy table: what each method asks of its caller before anything else looks at the call.
+//!
+//! A path that is not here is refused, so a new method cannot be reached before somebody has decided who may.
+
+/// What a method asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Anyone: it tells nothing of any project.
+    Anyone,
+    /// A user with a valid token. What the user may do in a room is `chat::policy`'s table.
+    User,
+}
+
+const CHAT: &[&str] = &[
+    "Connect",
+    "Subscribe",
+    "RenewStream",
+    "SendMessage",
+    "SendMessages",
+    "EditMessage",
+    "DeleteMessage",
+    "AddReaction",
+    "RemoveReaction",
+    "GetMessage",
+    "ListMessages",
+    "Ping",
+];
+
+const ROOMS: &[&str] = &[
+    "CreateRoom",
+    "GetRoom",
+    "ListRooms",
+    "UpdateRoom",
+    "DeleteRoom",
+    "GetDirectRoom",
+    "JoinRoom",
+    "LeaveRoom",
+    "AddMembers",
+    "RemoveMember",
+    "UpdateMember",
+    "ListMembers",
+];
+
+/// What the method at `path` asks; `None`: there is no such method.
+pub(super) fn of(path: &str) -> Option<Access> {
+    let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+    let known = |methods: &[&str]| methods.contains(&method).then_some(Access::User);
+    match service {
+        "relay.chat.v1.ChatService" => known(CHAT),
+        "relay.chat.v1.RoomService" => known(ROOMS),
+        "grpc.health.v1.Health"
+        | "grpc.reflection.v1.ServerReflection"
+        | "grpc.reflection.v1alpha.ServerReflection" => Some(Access::Anyone),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn every_method_of_the_contract_needs_a_user() {
+        let contract = prost_types::FileDescriptorSet::decode(relay_proto::FILE_DESCRIPTOR_SET).unwrap();
+        let mut methods = 0;
+        for file in &contract.file {
+            for service in &file.service {
+                for method in &service.method {
+                    let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                    assert_eq!(of(&path), Some(Access::User), "{path}");
+                    methods += 1;
+                }
+            }
+        }
+        assert_eq!(methods, CHAT.len() + ROOMS.len(), "the table names a method that is not in the contract");
+        assert_eq!(of("/relay.chat.v1.ChatService/Nothing"), None);
+    }
+}

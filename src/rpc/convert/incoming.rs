@@ -1,0 +1,154 @@
+//! The wire's types to the domain's. Each field that cannot be understood is an error that names it.
+
+use relay_proto::chat::v1 as wire;
+use uuid::Uuid;
+
+use crate::{
+    chat::{
+        MAX_RESUMED_ROOMS,
+        message::{Attachment, Content, Metadata, NewMessage},
+        room::{NewMember, ProfileChange, Role, RoomKind},
+    },
+    error::{Error, Result},
+    id::{RoomId, RoomKey, UserId, UserKey},
+};
+
+/// The largest number that seqs and positions reach.
+const MAX_NUMBER: u64 = i64::MAX as u64;
+
+pub(in crate::rpc) fn room_id(text: &str) -> Result<RoomId> {
+    RoomId::parse(text, "room_id")
+}
+
+pub(in crate::rpc) fn project_room(caller: &UserKey, text: &str) -> Result<RoomKey> {
+    room_id(text).map(|room| caller.room(room))
+}
+
+pub(in crate::rpc) fn user_id(text: &str) -> Result<UserId> {
+    UserId::parse(text, "user_id")
+}
+
+fn uuid(text: &str, field: &str) -> Result<Uuid> {
+    let wrong = || Error::field(field, "is not a UUID, such as 0190a8f0-6c3b-7cc4-b1a5-2f6d8e1c9a01");
+    if text.len() != 36 { Err(wrong()) } else { Uuid::try_parse(text).map_err(|_| wrong()) }
+}
+
+pub(in crate::rpc) fn session_id(text: &str) -> Result<Uuid> {
+    uuid(text, "session_id")
+}
+
+/// A message's number.
+pub(in crate::rpc) fn seq(number: u64) -> Result<u64> {
+    if number == 0 || number > MAX_NUMBER {
+        return Err(Error::field("seq", "takes the number of a message: 1, 2, 3, …"));
+    }
+    Ok(number)
+}
+
+/// A page's size; 0 is the default.
+pub(in crate::rpc) fn page_size(size: i32, default: usize, max: usize) -> Result<usize> {
+    match usize::try_from(size) {
+        Ok(0) => Ok(default),
+        Ok(size) if size <= max => Ok(size),
+        _ => Err(Error::field("page_size", format!("is {size}, it takes 0 to {max}"))),
+    }
+}
+
+/// The reply_to of a message, or another optional number.
+fn optional(number: u64, field: &str) -> Result<Option<u64>> {
+    match number {
+        0 => Ok(None),
+        n if n <= MAX_NUMBER => Ok(Some(n)),
+        _ => Err(Error::field(field, "is beyond every message")),
+    }
+}
+
+pub(in crate::rpc) fn content(
+    text: String,
+    content_type: String,
+    metadata: std::collections::HashMap<String, String>,
+    attachments: Vec<wire::Attachment>,
+) -> Content {
+    // text/plain is what nothing means: stored as nothing, compared as equal.
+    let content_type = Some(content_type).filter(|t| !t.is_empty() && t != crate::chat::message::PLAIN_TEXT);
+    let attachments = attachments.into_iter().map(|wire::Attachment { url, name, mime_type, size_bytes }| Attachment {
+        url,
+        name,
+        mime_type,
+        size_bytes,
+    });
+    Content { text, content_type, metadata: metadata.into_iter().collect(), attachments: attachments.collect() }
+}
+
+pub(in crate::rpc) fn new_message(request: wire::SendMessageRequest) -> Result<NewMessage> {
+    Ok(NewMessage {
+        room: room_id(&request.room_id)?,
+        client_message_id: uuid(&request.client_message_id, "client_message_id")?,
+        reply_to: optional(request.reply_to_seq, "reply_to_seq")?,
+        content: content(request.text, request.content_type, request.metadata, request.attachments),
+    })
+}
+
+pub(in crate::rpc) fn emoji(text: String) -> Result<String> {
+    crate::chat::message::check_emoji(&text).map(|()| text)
+}
+
+/// The kind of a room to make.
+pub(in crate::rpc) fn room_kind(number: i32) -> Result<RoomKind> {
+    match wire::RoomKind::try_from(number) {
+        Ok(wire::RoomKind::Unspecified | wire::RoomKind::Private) => Ok(RoomKind::Private),
+        Ok(wire::RoomKind::Public) => Ok(RoomKind::Public),
+        Ok(wire::RoomKind::Direct) => Ok(RoomKind::Direct),
+        Err(_) => Err(Error::field("kind", "takes public or private")),
+    }
+}
+
+/// A role; unspecified is `default`, or an error without one.
+pub(in crate::rpc) fn role(number: i32, default: Option<Role>) -> Result<Role> {
+    let wrong = || Error::field("role", "takes owner, admin, member or read-only");
+    match wire::MemberRole::try_from(number) {
+        Ok(wire::MemberRole::Unspecified) => default.ok_or_else(wrong),
+        Ok(wire::MemberRole::Owner) => Ok(Role::Owner),
+        Ok(wire::MemberRole::Admin) => Ok(Role::Admin),
+        Ok(wire::MemberRole::Member) => Ok(Role::Member),
+        Ok(wire::MemberRole::ReadOnly) => Ok(Role::ReadOnly),
+        Err(_) => Err(wrong()),
+    }
+}
+
+pub(in crate::rpc) fn new_member((i, member): (usize, wire::NewMember)) -> Result<NewMember> {
+    let convert = || Ok(NewMember { user: user_id(&member.user_id)?, role: role(member.role, Some(Role::Member))? });
+    convert().map_err(|error: Error| error.under(&format!("members[{i}]")))
+}
+
+pub(in crate::rpc) fn profile_change(request: wire::UpdateRoomRequest) -> Result<ProfileChange> {
+    let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
+    if paths.is_empty() || paths.len() > 3 {
+        return Err(Error::field("update_mask", "takes 1 to 3 of title, description, metadata"));
+    }
+    let (mut title, mut description, mut metadata) = (Some(request.title), Some(request.description), Some(request.metadata));
+    let mut change = ProfileChange::default();
+    for path in &paths {
+        match path.as_str() {
+            "title" => change.title = title.take(),
+            "description" => change.description = description.take(),
+            "metadata" => change.metadata = metadata.take().map(Metadata::from_iter),
+            _ => return Err(Error::field("update_mask", "has a path other than title, description, metadata")),
+        }
+    }
+    Ok(change)
+}
+
+/// What a client holds of each room.
+pub(in crate::rpc) fn positions(open: wire::OpenStream) -> Result<Vec<(RoomId, u64)>> {
+    if open.positions.len() > MAX_RESUMED_ROOMS {
+        let got = open.positions.len();
+        return Err(Error::field("open.positions", format!("has {got} entries, at most {MAX_RESUMED_ROOMS} are allowed")));
+    }
+    let convert = |(i, held): (usize, wire::RoomPosition)| {
+        RoomId::parse(&held.room_id, "room_id")
+            .map(|room| (room, held.position))
+            .map_err(|error| error.under(&format!("open.positions[{i}]")))
+    };
+    open.positions.into_iter().enumerate().map(convert).collect()
+}

@@ -1,0 +1,195 @@
+//! The domain's errors on the wire: the one place that knows status codes.
+
+use std::collections::HashMap;
+
+use relay_proto::error::v1 as wire;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::error::{Error, Reason};
+
+/// What `ErrorInfo.domain` says.
+const DOMAIN: &str = "relay";
+/// The most field violations that a status lists.
+const MAX_VIOLATIONS: usize = 32;
+
+/// The code that each reason comes with.
+fn code(reason: Reason) -> Code {
+    match reason {
+        Reason::CredentialsMissing | Reason::TokenInvalid | Reason::TokenExpired => Code::Unauthenticated,
+        Reason::RoleInsufficient | Reason::NotAMember | Reason::ProjectNotFound => Code::PermissionDenied,
+        Reason::FieldInvalid | Reason::PageTokenInvalid | Reason::RequestMalformed => Code::InvalidArgument,
+        Reason::RequestTooLarge
+        | Reason::TooManyRooms
+        | Reason::TooManyMembers
+        | Reason::TooManyReactions
+        | Reason::TooManyStreams
+        | Reason::Overloaded => Code::ResourceExhausted,
+        Reason::StreamNotOpen
+        | Reason::StreamAlreadyOpen
+        | Reason::MessageDeleted
+        | Reason::LastOwner
+        | Reason::RoomIsDirect => Code::FailedPrecondition,
+        Reason::RoomNotFound | Reason::MessageNotFound | Reason::MemberNotFound | Reason::SessionNotFound => {
+            Code::NotFound
+        }
+        Reason::RoomExists | Reason::ClientMessageIdReused => Code::AlreadyExists,
+        Reason::Draining | Reason::StorageUnavailable => Code::Unavailable,
+        Reason::DeadlineExceeded => Code::DeadlineExceeded,
+        Reason::MethodNotFound => Code::Unimplemented,
+        Reason::Internal => Code::Internal,
+    }
+}
+
+/// The reason on the wire.
+fn wire_reason(reason: Reason) -> wire::ErrorReason {
+    use wire::ErrorReason as W;
+    match reason {
+        Reason::CredentialsMissing => W::CredentialsMissing,
+        Reason::TokenInvalid => W::TokenInvalid,
+        Reason::TokenExpired => W::TokenExpired,
+        Reason::RoleInsufficient => W::RoleInsufficient,
+        Reason::NotAMember => W::NotAMember,
+        Reason::FieldInvalid => W::FieldInvalid,
+        Reason::PageTokenInvalid => W::PageTokenInvalid,
+        Reason::RequestMalformed => W::RequestMalformed,
+        Reason::RequestTooLarge => W::RequestTooLarge,
+        Reason::StreamNotOpen => W::StreamNotOpen,
+        Reason::StreamAlreadyOpen => W::StreamAlreadyOpen,
+        Reason::RoomNotFound => W::RoomNotFound,
+        Reason::RoomExists => W::RoomExists,
+        Reason::MessageNotFound => W::MessageNotFound,
+        Reason::MessageDeleted => W::MessageDeleted,
+        Reason::ClientMessageIdReused => W::ClientMessageIdReused,
+        Reason::MemberNotFound => W::MemberNotFound,
+        Reason::LastOwner => W::LastOwner,
+        Reason::RoomIsDirect => W::RoomIsDirect,
+        Reason::TooManyRooms => W::TooManyRooms,
+        Reason::TooManyMembers => W::TooManyMembers,
+        Reason::TooManyReactions => W::TooManyReactions,
+        Reason::TooManyStreams => W::TooManyStreams,
+        Reason::Overloaded => W::Overloaded,
+        Reason::Draining => W::Draining,
+        Reason::StorageUnavailable => W::StorageUnavailable,
+        Reason::DeadlineExceeded => W::DeadlineExceeded,
+        Reason::MethodNotFound => W::MethodNotFound,
+        Reason::SessionNotFound => W::SessionNotFound,
+        Reason::Internal => W::Internal,
+        Reason::ProjectNotFound => W::ProjectNotFound,
+    }
+}
+
+/// The status that a call ends with.
+pub fn to_status(error: &Error) -> Status {
+    let name = wire_reason(error.reason()).as_str_name();
+    let name = name.strip_prefix("ERROR_REASON_").unwrap_or(name);
+    let mut details = ErrorDetails::with_error_info(name, DOMAIN, HashMap::new());
+    for violation in error.violations().iter().take(MAX_VIOLATIONS) {
+        details.add_bad_request_violation(&violation.field, &violation.description);
+    }
+    if let Some(wait) = error.retry_after() {
+        details.set_retry_info(Some(wait));
+    }
+    Status::with_error_details(code(error.reason()), error.message(), details)
+}
+
+/// The same facts, for an error that ends neither a call nor a stream.
+pub(super) fn to_wire(error: &Error) -> wire::Error {
+    wire::Error {
+        code: code(error.reason()) as i32,
+        reason: wire_reason(error.reason()).into(),
+        message: error.message().to_owned(),
+        field_violations: error
+            .violations()
+            .iter()
+            .take(MAX_VIOLATIONS)
+            .map(|v| wire::FieldViolation { field: v.field.clone(), description: v.description.clone() })
+            .collect(),
+        retry_after: error.retry_after().and_then(|wait| wait.try_into().ok()),
+    }
+}
+
+/// The error that a status of the framework's own making stands for: bytes that are no message, a body that is too large,
+/// a method that is not there.
+pub(super) fn from_framework(code: Code, message: &str) -> Error {
+    let malformed = message.contains("decode") || message.contains("compression") || message.contains("protocol error");
+    match code {
+        Code::OutOfRange => Error::new(Reason::RequestTooLarge, message.to_owned()),
+        Code::ResourceExhausted => Error::new(Reason::RequestTooLarge, message.to_owned()),
+        Code::Unimplemented if !message.contains("ncoding") => {
+            Error::new(Reason::MethodNotFound, "there is no such method")
+        }
+        Code::Unimplemented => Error::new(Reason::RequestMalformed, message.to_owned()),
+        Code::Internal | Code::InvalidArgument | Code::Unknown if malformed => {
+            Error::new(Reason::RequestMalformed, "the request is not the protobuf message that the method takes")
+        }
+        Code::DeadlineExceeded | Code::Cancelled => {
+            Error::retryable(Reason::DeadlineExceeded, "the call took too long", std::time::Duration::from_millis(100))
+        }
+        _ => Error::internal(&message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every reason of the wire but UNSPECIFIED, and nothing else, is a reason of the domain.
+    #[test]
+    fn reasons_map_one_to_one_and_come_with_details() {
+        let domain = [
+            Reason::CredentialsMissing,
+            Reason::TokenInvalid,
+            Reason::TokenExpired,
+            Reason::RoleInsufficient,
+            Reason::NotAMember,
+            Reason::FieldInvalid,
+            Reason::PageTokenInvalid,
+            Reason::RequestMalformed,
+            Reason::RequestTooLarge,
+            Reason::StreamNotOpen,
+            Reason::StreamAlreadyOpen,
+            Reason::RoomNotFound,
+            Reason::RoomExists,
+            Reason::MessageNotFound,
+            Reason::MessageDeleted,
+            Reason::ClientMessageIdReused,
+            Reason::MemberNotFound,
+            Reason::LastOwner,
+            Reason::RoomIsDirect,
+            Reason::TooManyRooms,
+            Reason::TooManyMembers,
+            Reason::TooManyReactions,
+            Reason::TooManyStreams,
+            Reason::Overloaded,
+            Reason::Draining,
+            Reason::StorageUnavailable,
+            Reason::DeadlineExceeded,
+            Reason::MethodNotFound,
+            Reason::SessionNotFound,
+            Reason::Internal,
+            Reason::ProjectNotFound,
+        ];
+        for number in 1.. {
+            let Ok(wire) = wire::ErrorReason::try_from(number) else {
+                assert_eq!(number as usize, domain.len() + 1);
+                break;
+            };
+            let reason = domain.iter().find(|r| wire_reason(**r) == wire).unwrap_or_else(|| panic!("{wire:?}"));
+            let status = to_status(&Error::new(*reason, "why"));
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!(format!("ERROR_REASON_{}", info.reason), wire.as_str_name());
+            assert_eq!((info.domain.as_str(), status.message()), ("relay", "why"));
+            assert_ne!(status.code(), Code::Ok);
+        }
+    }
+
+    #[test]
+    fn fields_and_waits_are_in_the_details() {
+        let status = to_status(&Error::field("text", "is empty"));
+        let fields = status.get_details_bad_request().unwrap().field_violations;
+        assert_eq!((fields[0].field.as_str(), fields[0].description.as_str()), ("text", "is empty"));
+        let status = to_status(&Error::draining());
+        assert!(status.get_details_retry_info().is_some());
+    }
+}

@@ -1,0 +1,88 @@
+//! What operators see: logs on standard error, metrics for Prometheus.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogConfig, LogFormat};
+
+/// Sends logs to standard error, as `config` says. Answers why it cannot.
+pub fn init_logs(config: &LogConfig) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&config.level).map_err(|e| format!("log.level: {e}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.format {
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    }
+    .map_err(|e| format!("logs: {e}"))
+}
+
+/// Which call and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallLabels {
+    /// `package.Service/Method`.
+    pub method: String,
+    /// The status code's name.
+    pub code: &'static str,
+}
+
+/// All metrics of a server. Counters are handles: counting is one atomic addition.
+#[expect(missing_docs, reason = "each is described where it is registered")]
+pub struct Metrics {
+    registry: Registry,
+    pub calls: Family<CallLabels, Counter>,
+    pub connections: Gauge,
+    pub sessions: Gauge,
+    pub deliveries: Counter,
+    pub replayed: Counter,
+    pub fell_behind: Counter,
+    pub commits: Histogram,
+    pub commit_size: Histogram,
+}
+
+impl Metrics {
+    /// Everything at zero.
+    pub fn new() -> Self {
+        let metrics = Self {
+            registry: Registry::with_prefix("relay"),
+            calls: Family::default(),
+            connections: Gauge::default(),
+            sessions: Gauge::default(),
+            deliveries: Counter::default(),
+            replayed: Counter::default(),
+            fell_behind: Counter::default(),
+            commits: Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0]),
+            commit_size: Histogram::new([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0]),
+        };
+        metrics.registered()
+    }
+
+    fn registered(mut self) -> Self {
+        let r = &mut self.registry;
+        r.register("calls", "Unary calls and streams, by method and status", self.calls.clone());
+        r.register("connections", "Open connections", self.connections.clone());
+        r.register("sessions", "Open streams", self.sessions.clone());
+        r.register("deliveries", "Events queued for live streams", self.deliveries.clone());
+        r.register("replayed_events", "Events read from the log for streams that were behind", self.replayed.clone());
+        r.register("sessions_fell_behind", "Times a stream was switched to the log", self.fell_behind.clone());
+        r.register("commit_seconds", "Time from a batch's first statement to its commit", self.commits.clone());
+        r.register("commit_writes", "Writes committed together", self.commit_size.clone());
+        self
+    }
+
+    /// All of them in the OpenMetrics text format.
+    pub fn render(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
