@@ -9,11 +9,7 @@ use super::{
     frame::{Encoder, Frame, RoomResume, Verdict},
     message::MAX_TEXT_BYTES,
     room_of,
-    store::{
-        self,
-        events::Tail,
-        rooms::Followed,
-    },
+    store::{self, events::Tail, rooms::Followed},
     topic,
 };
 use crate::{
@@ -157,9 +153,7 @@ impl Feed {
         match held {
             None => RoomResume::at(room, Verdict::Joined, last),
             Some(held)
-                if held > last
-                    || held < followed.pruned_position
-                    || last - held > self.options.max_replay_events =>
+                if held > last || held < followed.pruned_position || last - held > self.options.max_replay_events =>
             {
                 RoomResume::at(room, Verdict::Gap, last)
             }

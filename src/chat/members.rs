@@ -133,7 +133,13 @@ impl Chat {
     }
 
     /// A page of a room's members, by user id.
-    pub async fn list_members(&self, caller: &UserKey, room: RoomId, limit: usize, token: &str) -> Result<Page<Member>> {
+    pub async fn list_members(
+        &self,
+        caller: &UserKey,
+        room: RoomId,
+        limit: usize,
+        token: &str,
+    ) -> Result<Page<Member>> {
         let key = caller.room(room);
         require_reader(self, &key, &caller.user).await?;
         let list = ["members", key.project.as_str(), key.room.as_str()];
@@ -189,12 +195,7 @@ async fn exit(unit: &mut Unit, room: &RoomKey, actor: &UserId, user: &UserId) ->
 }
 
 /// The caller, who must manage members, and the member they mean, if there is one.
-async fn ranked(
-    unit: &mut Unit,
-    room: &RoomKey,
-    caller: &UserId,
-    user: &UserId,
-) -> Result<(Member, Option<Member>)> {
+async fn ranked(unit: &mut Unit, room: &RoomKey, caller: &UserId, user: &UserId) -> Result<(Member, Option<Member>)> {
     require(unit, room, caller, Action::Read).await?;
     refuse_direct(unit.counters(room).await?.kind)?;
     let own = require(unit, room, caller, Action::ManageMembers).await?;

@@ -144,7 +144,10 @@ impl Content {
     /// FIELD_INVALID with the first field that is out of its limits.
     pub fn check(&self) -> Result<()> {
         if self.text.is_empty() && self.attachments.is_empty() {
-            return Err(Error::field("text", format!("is empty; it takes 1 to {MAX_TEXT_BYTES} bytes, or an attachment")));
+            return Err(Error::field(
+                "text",
+                format!("is empty; it takes 1 to {MAX_TEXT_BYTES} bytes, or an attachment"),
+            ));
         }
         at_most("text", self.text.len(), MAX_TEXT_BYTES)?;
         if let Some(content_type) = &self.content_type {
@@ -153,9 +156,15 @@ impl Content {
         check_metadata(&self.metadata)?;
         if self.attachments.len() > MAX_ATTACHMENTS {
             let got = self.attachments.len();
-            return Err(Error::field("attachments", format!("has {got} entries, at most {MAX_ATTACHMENTS} are allowed")));
+            return Err(Error::field(
+                "attachments",
+                format!("has {got} entries, at most {MAX_ATTACHMENTS} are allowed"),
+            ));
         }
-        self.attachments.iter().enumerate().try_for_each(|(i, a)| a.check().map_err(|e| e.under(&format!("attachments[{i}]"))))
+        self.attachments
+            .iter()
+            .enumerate()
+            .try_for_each(|(i, a)| a.check().map_err(|e| e.under(&format!("attachments[{i}]"))))
     }
 
     /// About how many bytes it takes.
@@ -170,12 +179,16 @@ impl Attachment {
     fn check(&self) -> Result<()> {
         at_most("url", self.url.len(), MAX_URL_BYTES)?;
         let uri: std::result::Result<http::Uri, _> = self.url.parse();
-        let absolute = uri.is_ok_and(|u| matches!(u.scheme_str(), Some("http" | "https")) && u.host().is_some_and(|h| !h.is_empty()));
+        let absolute = uri
+            .is_ok_and(|u| matches!(u.scheme_str(), Some("http" | "https")) && u.host().is_some_and(|h| !h.is_empty()));
         if !absolute {
             return Err(Error::field("url", "is not an absolute http or https URL"));
         }
         if self.name.is_empty() || self.name.chars().any(char::is_control) {
-            return Err(Error::field("name", format!("takes 1 to {MAX_FILE_NAME_BYTES} bytes without control characters")));
+            return Err(Error::field(
+                "name",
+                format!("takes 1 to {MAX_FILE_NAME_BYTES} bytes without control characters"),
+            ));
         }
         at_most("name", self.name.len(), MAX_FILE_NAME_BYTES)?;
         check_media_type("mime_type", &self.mime_type)?;

@@ -10,7 +10,7 @@ use super::{
     log::Unit,
     members,
     message::{
-        Content, MAX_EMOJI_PER_MESSAGE, MAX_EMOJI_PER_USER, Message, NewMessage, Receipt, ReactionSummary, check_emoji,
+        Content, MAX_EMOJI_PER_MESSAGE, MAX_EMOJI_PER_USER, Message, NewMessage, ReactionSummary, Receipt, check_emoji,
     },
     page::{self, Page},
     policy::{self, Action},
@@ -224,7 +224,9 @@ async fn reacted_already(unit: &mut Unit, room: &RoomKey, seq: u64, emoji: &str,
     let counts = store::messages::count_reactions(&mut unit.tx, room, seq, emoji, user).await?;
     let full = !counts.used && counts.different >= MAX_EMOJI_PER_MESSAGE as u64;
     if !counts.mine && (full || counts.of_user >= MAX_EMOJI_PER_USER as u64) {
-        let message = format!("a message has at most {MAX_EMOJI_PER_MESSAGE} different reactions, {MAX_EMOJI_PER_USER} of one user");
+        let message = format!(
+            "a message has at most {MAX_EMOJI_PER_MESSAGE} different reactions, {MAX_EMOJI_PER_USER} of one user"
+        );
         return Err(Error::new(Reason::TooManyReactions, message));
     }
     Ok(counts.mine)

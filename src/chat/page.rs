@@ -70,7 +70,10 @@ impl PageTokens {
     }
 
     fn mac(&self, list: &[&str], place: &[u8]) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new(&self.key.into());
+        // HMAC fills a short key up with zeros to a block of the hash.
+        let mut block = [0; 64];
+        block[..self.key.len()].copy_from_slice(&self.key);
+        let mut mac = Hmac::<Sha256>::new(&block.into());
         for part in list {
             mac.update(part.as_bytes());
             mac.update(SEPARATOR.as_bytes());

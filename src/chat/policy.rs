@@ -53,7 +53,10 @@ pub fn require(role: Role, action: Action) -> Result<()> {
     if allows(role, action) {
         return Ok(());
     }
-    Err(Error::new(Reason::RoleInsufficient, format!("{action:?} needs the role {:?}, the caller has {role:?}", action.lowest_role())))
+    Err(Error::new(
+        Reason::RoleInsufficient,
+        format!("{action:?} needs the role {:?}, the caller has {role:?}", action.lowest_role()),
+    ))
 }
 
 /// Whether somebody with `role` may give `other`, or touch somebody who has it.

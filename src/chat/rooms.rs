@@ -9,9 +9,7 @@ use super::{
     members,
     page::{self, Page},
     policy::{self, Action},
-    room::{
-        MAX_NEW_MEMBERS, Member, NewMember, NewRoom, Profile, ProfileChange, Role, Room, RoomKind, RoomSummary,
-    },
+    room::{MAX_NEW_MEMBERS, Member, NewMember, NewRoom, Profile, ProfileChange, Role, Room, RoomKind, RoomSummary},
     store,
 };
 use crate::{
@@ -48,7 +46,10 @@ impl Chat {
                     let key = caller.room(id.clone());
                     let room = blank(id, new.kind, new.profile, &caller.user, unit.now, None);
                     if !store::rooms::insert(&mut unit.tx, &key, &room).await? {
-                        return Err(Error::new(Reason::RoomExists, "room_id: is taken, or was by a room since deleted"));
+                        return Err(Error::new(
+                            Reason::RoomExists,
+                            "room_id: is taken, or was by a room since deleted",
+                        ));
                     }
                     members::enter(unit, &limits, &key, &caller.user, &caller.user, Role::Owner).await?;
                     for member in new.members {

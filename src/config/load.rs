@@ -27,10 +27,7 @@ pub struct Overrides {
 pub struct LoadError(String);
 
 /// Reads all layers. `environment` is what `std::env::vars` gives.
-pub fn load(
-    overrides: &Overrides,
-    environment: impl Iterator<Item = (String, String)>,
-) -> Result<Config, LoadError> {
+pub fn load(overrides: &Overrides, environment: impl Iterator<Item = (String, String)>) -> Result<Config, LoadError> {
     let mut table: Table = DEFAULTS.parse().map_err(|e| LoadError(format!("relay.default.toml: {e}")))?;
     if let Some((path, text)) = read_file(overrides.file.as_deref())? {
         let name = path.display().to_string();

@@ -3,7 +3,10 @@
 use sqlx::{Row as _, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use crate::clock::Timestamp;
+use crate::{
+    clock::Timestamp,
+    id::{ProjectId, RoomId, UserId},
+};
 
 /// A row, read from its first column to its last.
 pub struct Row<'r> {
@@ -116,3 +119,15 @@ impl<A: FromRow, B: FromRow> FromRow for (A, B) {
         Ok((row.read()?, row.read()?))
     }
 }
+
+macro_rules! name_from_row {
+    ($($type:ty),*) => {$(
+        impl FromRow for $type {
+            fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+                row.text().map(Self::stored)
+            }
+        }
+    )*};
+}
+
+name_from_row!(ProjectId, RoomId, UserId);

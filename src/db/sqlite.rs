@@ -4,9 +4,7 @@ use std::{path::Path, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, Executor as _, Sqlite as Engine, SqlitePool, Transaction,
-    sqlite::{
-        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-    },
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
 use super::{Args, FromRow, OpenError, Row, Value, storage};

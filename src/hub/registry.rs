@@ -8,10 +8,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 
-use super::{
-    Advance, Batch, Session, SessionId, Step, Topic,
-    channel::Channel,
-};
+use super::{Advance, Batch, Session, SessionId, Step, Topic, channel::Channel};
 use crate::{
     clock::Timestamp,
     error::{Error, Reason, Result},

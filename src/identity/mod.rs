@@ -6,7 +6,14 @@ mod tokens;
 pub use keys::{KeyError, KeyRing};
 pub use tokens::{Tokens, mint};
 
-use crate::{clock::Timestamp, id::UserKey};
+use std::collections::HashSet;
+
+use crate::{
+    clock::Timestamp,
+    db::{Args, Db},
+    error::Result,
+    id::{ProjectId, UserKey},
+};
 
 /// Somebody whose credentials were checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,4 +22,9 @@ pub struct Caller {
     pub user: UserKey,
     /// When the token stops being good.
     pub expires_at: Timestamp,
+}
+
+/// The projects of this server.
+pub async fn projects(db: &Db) -> Result<HashSet<ProjectId>> {
+    Ok(db.fetch_all("SELECT project_id FROM projects", Args::new()).await?.into_iter().collect())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Job, Log, Reply, Send, sends, unit::Unit};
+use super::{Answer, Job, Log, PendingSend, Reply, sends, unit::Unit};
 use crate::{
     chat::{event::Event, message::Receipt},
     clock::Clock,
@@ -145,7 +145,7 @@ async fn fill(mut unit: Unit, jobs: Vec<Job>, answers: &mut Answers) -> Result<U
     }
 }
 
-async fn fill_sends(unit: &mut Unit, run: Vec<Box<Send>>, answers: &mut Answers) -> Result<()> {
+async fn fill_sends(unit: &mut Unit, run: Vec<Box<PendingSend>>, answers: &mut Answers) -> Result<()> {
     match sends::run(unit, &run).await {
         Ok(outcomes) => {
             answers.sends.extend(run.into_iter().map(|send| send.reply).zip(outcomes));

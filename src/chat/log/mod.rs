@@ -17,6 +17,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use appender::{Appender, LogOptions};
 use futures_util::future::BoxFuture;
+pub(super) use sends::not_a_member;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 pub(super) use unit::Unit;
 
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// Called with the outcome of a send, once, after the commit. It must not block.
-pub type Reply = Box<dyn FnOnce(Result<Receipt>) + Send>;
+pub type Reply = Box<dyn FnOnce(Result<Receipt>) + Send + Sync>;
 
 /// Bytes that a write other than a send counts for.
 const OPERATION_WEIGHT: usize = 1_024;
@@ -42,11 +43,11 @@ pub struct Log {
 }
 
 enum Job {
-    Send(Box<Send>),
+    Send(Box<PendingSend>),
     Operation(Box<dyn Operation>, OwnedSemaphorePermit),
 }
 
-struct Send {
+struct PendingSend {
     sender: UserKey,
     message: NewMessage,
     fingerprint: Vec<u8>,
@@ -55,14 +56,14 @@ struct Send {
 }
 
 /// Runs in a transaction; what it returns answers the caller, once it is known how the transaction ended.
-trait Operation: std::marker::Send {
+trait Operation: Send {
     fn run<'u>(self: Box<Self>, unit: &'u mut Unit) -> BoxFuture<'u, Box<dyn Answer>>;
     /// It never ran.
     fn refuse(self: Box<Self>, error: Error);
 }
 
 /// An answer that waits for the commit.
-trait Answer: std::marker::Send {
+trait Answer: Send {
     fn failed(&self) -> bool;
     fn give(self: Box<Self>, commit: Result<()>);
 }
@@ -75,7 +76,7 @@ impl Log {
     pub fn send(&self, sender: UserKey, message: NewMessage, reply: Reply) -> Result<()> {
         let permit = self.reserve(SEND_WEIGHT + message.content.weight())?;
         let fingerprint = message.fingerprint();
-        let send = Send { sender, message, fingerprint, reply, _permit: permit };
+        let send = PendingSend { sender, message, fingerprint, reply, _permit: permit };
         self.enqueue(Job::Send(Box::new(send)))
     }
 
@@ -86,8 +87,8 @@ impl Log {
     /// The operation's own, and OVERLOADED, DRAINING, STORAGE_UNAVAILABLE.
     pub(super) async fn write<T, F>(&self, operation: F) -> Result<T>
     where
-        T: std::marker::Send + 'static,
-        F: for<'u> FnOnce(&'u mut Unit) -> BoxFuture<'u, Result<T>> + std::marker::Send + 'static,
+        T: Send + 'static,
+        F: for<'u> FnOnce(&'u mut Unit) -> BoxFuture<'u, Result<T>> + Send + 'static,
     {
         let permit = self.reserve(OPERATION_WEIGHT)?;
         let (answer, answered) = oneshot::channel();
@@ -125,8 +126,8 @@ struct Outcome<T> {
 
 impl<T, F> Operation for Pending<T, F>
 where
-    T: std::marker::Send + 'static,
-    F: for<'u> FnOnce(&'u mut Unit) -> BoxFuture<'u, Result<T>> + std::marker::Send + 'static,
+    T: Send + 'static,
+    F: for<'u> FnOnce(&'u mut Unit) -> BoxFuture<'u, Result<T>> + Send + 'static,
 {
     fn run<'u>(self: Box<Self>, unit: &'u mut Unit) -> BoxFuture<'u, Box<dyn Answer>> {
         let Self { operation, answer } = *self;
@@ -140,7 +141,7 @@ where
     }
 }
 
-impl<T: std::marker::Send> Answer for Outcome<T> {
+impl<T: Send> Answer for Outcome<T> {
     fn failed(&self) -> bool {
         self.result.is_err()
     }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{Send, unit::Unit};
+use super::{PendingSend, unit::Unit};
 use crate::{
     chat::{
         event::{Event, EventBody},
@@ -14,11 +14,11 @@ use crate::{
         store::append::{self, Earlier, Known, NewRow},
     },
     error::{Error, Reason, Result},
-    id::{RoomKey, UserKey},
+    id::UserKey,
 };
 
 /// The outcome of each send, in the same order. An error of the whole is the database's.
-pub(super) async fn run(unit: &mut Unit, sends: &[Box<Send>]) -> Result<Vec<Result<Receipt>>> {
+pub(super) async fn run(unit: &mut Unit, sends: &[Box<PendingSend>]) -> Result<Vec<Result<Receipt>>> {
     let wanted: Vec<_> = sends.iter().map(|send| (&send.sender, &send.message)).collect();
     let known = append::known(&mut unit.tx, &wanted).await?;
     let mut rows: Vec<NewRow> = Vec::new();
@@ -52,7 +52,7 @@ pub(super) async fn run(unit: &mut Unit, sends: &[Box<Send>]) -> Result<Vec<Resu
 }
 
 /// The answer to an id that the sender used before.
-fn repeated(send: &Send, earlier: Earlier) -> Result<Receipt> {
+fn repeated(send: &PendingSend, earlier: Earlier) -> Result<Receipt> {
     if earlier.fingerprint != send.fingerprint {
         return Err(Error::new(
             Reason::ClientMessageIdReused,
@@ -70,7 +70,7 @@ fn repeated(send: &Send, earlier: Earlier) -> Result<Receipt> {
 }
 
 /// Checks that the sender may, and gives the message its numbers.
-fn accept(unit: &mut Unit, send: &Send, known: &Known) -> Result<NewRow> {
+fn accept(unit: &mut Unit, send: &PendingSend, known: &Known) -> Result<NewRow> {
     let room = send.sender.room(send.message.room.clone());
     let Some(loaded) = &known.counters else { return Err(Error::room_not_found()) };
     let Some(role) = known.role else { return Err(not_a_member(loaded.kind)) };

@@ -162,4 +162,3 @@ pub(in crate::chat) async fn save(tx: &mut Tx, rooms: &HashMap<RoomKey, Counters
     }
     tx.execute(&statement, args).await.map(drop)
 }
-

@@ -116,8 +116,10 @@ pub(in crate::chat) async fn read(db: &Db, room: &RoomKey, position: u64, limit:
     let Some((end,)) = db.fetch_optional::<(i64,)>(statement, by_room(room)).await? else { return Ok(Tail::Gone) };
     let end = u64::try_from(end).unwrap_or_default();
     let last = end.min(position.saturating_add(limit));
-    let statement =
-        format!("SELECT {} FROM messages m WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4", messages::COLUMNS);
+    let statement = format!(
+        "SELECT {} FROM messages m WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4",
+        messages::COLUMNS
+    );
     let range = || by_room(room).with(position).with(last);
     let created: Vec<Message> = db.fetch_all(&statement, range()).await?;
     let statement = "SELECT position, kind, actor_id, occurred_at, seq, user_id, detail FROM events \
@@ -207,7 +209,8 @@ impl FromRow for Aged {
 
 /// Forgets events older than `before`, at most `limit`, and notes in their rooms up to where. Answers how many went.
 pub(in crate::chat) async fn prune(tx: &mut Tx, before: Timestamp, limit: u64) -> Result<usize> {
-    let statement = "SELECT project_id, room_id, position FROM events WHERE occurred_at < $1 ORDER BY occurred_at LIMIT $2";
+    let statement =
+        "SELECT project_id, room_id, position FROM events WHERE occurred_at < $1 ORDER BY occurred_at LIMIT $2";
     let aged: Vec<Aged> = tx.fetch_all(statement, Args::new().with(before).with(limit)).await?;
     let mut up_to: HashMap<&RoomKey, u64> = HashMap::new();
     for Aged { room, position } in &aged {

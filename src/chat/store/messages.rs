@@ -76,7 +76,13 @@ pub(in crate::chat) async fn list(
 }
 
 /// Writes new content.
-pub(in crate::chat) async fn edit(tx: &mut Tx, room: &RoomKey, seq: u64, content: &Content, now: Timestamp) -> Result<()> {
+pub(in crate::chat) async fn edit(
+    tx: &mut Tx,
+    room: &RoomKey,
+    seq: u64,
+    content: &Content,
+    now: Timestamp,
+) -> Result<()> {
     let args = by_room(room)
         .with(seq)
         .with(content.text.as_str())
@@ -146,7 +152,13 @@ pub(in crate::chat) async fn react(
 }
 
 /// Takes a reaction back; answers whether there was one.
-pub(in crate::chat) async fn unreact(tx: &mut Tx, room: &RoomKey, seq: u64, emoji: &str, user: &UserId) -> Result<bool> {
+pub(in crate::chat) async fn unreact(
+    tx: &mut Tx,
+    room: &RoomKey,
+    seq: u64,
+    emoji: &str,
+    user: &UserId,
+) -> Result<bool> {
     let statement =
         "DELETE FROM reactions WHERE project_id = $1 AND room_id = $2 AND seq = $3 AND emoji = $4 AND user_id = $5";
     Ok(tx.execute(statement, by_room(room).with(seq).with(emoji).with(user)).await? > 0)

@@ -6,10 +6,7 @@ pub(super) mod messages;
 pub(super) mod rooms;
 
 use super::message::Metadata;
-use crate::{
-    db::{FromRow, Row, RowResult},
-    id::{ProjectId, RoomId, UserId},
-};
+use crate::db::{Row, RowResult};
 
 fn metadata_json(metadata: &Metadata) -> Option<String> {
     (!metadata.is_empty()).then(|| serde_json::to_string(metadata).unwrap_or_default())
@@ -43,15 +40,3 @@ fn placeholders(n: usize, width: usize) -> String {
 fn padded(n: usize) -> usize {
     n.next_power_of_two()
 }
-
-macro_rules! id_from_row {
-    ($($type:ty),*) => {$(
-        impl FromRow for $type {
-            fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
-                row.text().map(Self::stored)
-            }
-        }
-    )*};
-}
-
-id_from_row!(ProjectId, RoomId, UserId);

@@ -87,10 +87,7 @@ fn by_room(room: &RoomKey) -> Args {
 }
 
 fn summary(rest: &str) -> String {
-    format!(
-        "SELECT {COLUMNS}, {MEMBER}, CASE WHEN m.seq IS NULL THEN 0 ELSE 1 END, {} {rest}",
-        messages::COLUMNS
-    )
+    format!("SELECT {COLUMNS}, {MEMBER}, CASE WHEN m.seq IS NULL THEN 0 ELSE 1 END, {} {rest}", messages::COLUMNS)
 }
 
 const LAST_MESSAGE: &str = "LEFT JOIN messages m ON m.project_id = r.project_id AND m.room_id = r.room_id \
@@ -281,8 +278,7 @@ pub(in crate::chat) async fn delete(tx: &mut Tx, room: &RoomKey, now: Timestamp)
 
 /// A member in a transaction.
 pub(in crate::chat) async fn member(tx: &mut Tx, room: &RoomKey, user: &UserId) -> Result<Option<Member>> {
-    let statement =
-        format!("SELECT {MEMBER} FROM members me WHERE project_id = $1 AND room_id = $2 AND user_id = $3");
+    let statement = format!("SELECT {MEMBER} FROM members me WHERE project_id = $1 AND room_id = $2 AND user_id = $3");
     tx.fetch_optional(&statement, by_room(room).with(user)).await
 }
 
@@ -296,8 +292,7 @@ pub(in crate::chat) async fn count_owners(tx: &mut Tx, room: &RoomKey) -> Result
 /// How many rooms a user is a member of.
 pub(in crate::chat) async fn count_rooms(tx: &mut Tx, user: &UserKey) -> Result<i64> {
     let statement = "SELECT COUNT(*) FROM members WHERE project_id = $1 AND user_id = $2";
-    let count: Option<(i64,)> =
-        tx.fetch_optional(statement, Args::new().with(&user.project).with(&user.user)).await?;
+    let count: Option<(i64,)> = tx.fetch_optional(statement, Args::new().with(&user.project).with(&user.user)).await?;
     Ok(count.map_or(0, |(n,)| n))
 }
 

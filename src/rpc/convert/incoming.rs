@@ -10,7 +10,7 @@ use crate::{
         room::{NewMember, ProfileChange, Role, RoomKind},
     },
     error::{Error, Result},
-    id::{RoomId, RoomKey, UserId, UserKey},
+    id::{RoomId, UserId},
 };
 
 /// The largest number that seqs and positions reach.
@@ -18,10 +18,6 @@ const MAX_NUMBER: u64 = i64::MAX as u64;
 
 pub(in crate::rpc) fn room_id(text: &str) -> Result<RoomId> {
     RoomId::parse(text, "room_id")
-}
-
-pub(in crate::rpc) fn project_room(caller: &UserKey, text: &str) -> Result<RoomKey> {
-    room_id(text).map(|room| caller.room(room))
 }
 
 pub(in crate::rpc) fn user_id(text: &str) -> Result<UserId> {
@@ -54,8 +50,8 @@ pub(in crate::rpc) fn page_size(size: i32, default: usize, max: usize) -> Result
     }
 }
 
-/// The reply_to of a message, or another optional number.
-fn optional(number: u64, field: &str) -> Result<Option<u64>> {
+/// A message's number where 0 is none.
+pub(in crate::rpc) fn optional(number: u64, field: &str) -> Result<Option<u64>> {
     match number {
         0 => Ok(None),
         n if n <= MAX_NUMBER => Ok(Some(n)),
@@ -89,8 +85,13 @@ pub(in crate::rpc) fn new_message(request: wire::SendMessageRequest) -> Result<N
     })
 }
 
-pub(in crate::rpc) fn emoji(text: String) -> Result<String> {
-    crate::chat::message::check_emoji(&text).map(|()| text)
+/// Which way to list.
+pub(in crate::rpc) fn upwards(number: i32) -> Result<bool> {
+    match wire::ListDirection::try_from(number) {
+        Ok(wire::ListDirection::Unspecified | wire::ListDirection::Older) => Ok(false),
+        Ok(wire::ListDirection::Newer) => Ok(true),
+        Err(_) => Err(Error::field("direction", "takes older or newer")),
+    }
 }
 
 /// The kind of a room to make.
@@ -126,7 +127,8 @@ pub(in crate::rpc) fn profile_change(request: wire::UpdateRoomRequest) -> Result
     if paths.is_empty() || paths.len() > 3 {
         return Err(Error::field("update_mask", "takes 1 to 3 of title, description, metadata"));
     }
-    let (mut title, mut description, mut metadata) = (Some(request.title), Some(request.description), Some(request.metadata));
+    let (mut title, mut description, mut metadata) =
+        (Some(request.title), Some(request.description), Some(request.metadata));
     let mut change = ProfileChange::default();
     for path in &paths {
         match path.as_str() {
@@ -143,7 +145,10 @@ pub(in crate::rpc) fn profile_change(request: wire::UpdateRoomRequest) -> Result
 pub(in crate::rpc) fn positions(open: wire::OpenStream) -> Result<Vec<(RoomId, u64)>> {
     if open.positions.len() > MAX_RESUMED_ROOMS {
         let got = open.positions.len();
-        return Err(Error::field("open.positions", format!("has {got} entries, at most {MAX_RESUMED_ROOMS} are allowed")));
+        return Err(Error::field(
+            "open.positions",
+            format!("has {got} entries, at most {MAX_RESUMED_ROOMS} are allowed"),
+        ));
     }
     let convert = |(i, held): (usize, wire::RoomPosition)| {
         RoomId::parse(&held.room_id, "room_id")

@@ -1,0 +1,185 @@
+//! ChatService's unary methods: each converts, calls, converts. The streaming ones are in `stream`.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use relay_proto::{
+    chat::v1::{self as wire, send_result::Result as SendOutcome},
+    server::chat::v1::chat_service_server::ChatService,
+};
+use tonic::{Request, Response, Status};
+
+use super::{
+    convert::{self, page_size},
+    status::{to_status, to_wire},
+};
+use crate::{
+    chat::{Chat, Range},
+    clock::Clock,
+    error::{Error, Reason},
+    hub::Hub,
+    id::UserKey,
+    identity::Caller,
+};
+
+const MESSAGES_DEFAULT: usize = 50;
+const MESSAGES_MAX: usize = 200;
+/// Messages in one SendMessages.
+const SENDS_MAX: usize = 100;
+
+/// The service.
+pub(super) struct ChatApi {
+    pub(super) chat: Chat,
+    pub(super) hub: Arc<Hub>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+fn answer<T>(result: Result<T, Error>) -> Answer<T> {
+    result.map(Response::new).map_err(|error| to_status(&error))
+}
+
+/// The caller that the gate found, and the request.
+#[expect(clippy::result_large_err, reason = "the framework's signature")]
+pub(super) fn parts<T>(request: Request<T>) -> Result<(UserKey, T), Status> {
+    let caller = whole_caller(&request)?.user;
+    Ok((caller, request.into_inner()))
+}
+
+#[expect(clippy::result_large_err, reason = "the framework's signature")]
+fn whole_caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let missing = || to_status(&Error::new(Reason::CredentialsMissing, "the call has no caller"));
+    request.extensions().get::<Caller>().cloned().ok_or_else(missing)
+}
+
+/// A token on the wire: empty after the last page.
+pub(super) fn page_token(token: Option<String>) -> String {
+    token.unwrap_or_default()
+}
+
+impl ChatApi {
+    async fn send(&self, caller: UserKey, request: wire::SendMessageRequest) -> Result<wire::SendReceipt, Error> {
+        let receipt = self.chat.send(caller, convert::new_message(request)?).await?;
+        Ok(convert::receipt(&receipt))
+    }
+}
+
+#[tonic::async_trait]
+impl ChatService for ChatApi {
+    async fn renew_stream(&self, request: Request<wire::RenewStreamRequest>) -> Answer<wire::RenewStreamResponse> {
+        let caller = whole_caller(&request)?;
+        let call = || {
+            let id = convert::session_id(&request.get_ref().session_id)?;
+            let session = self
+                .hub
+                .session(id, &caller.user)
+                .ok_or_else(|| Error::new(Reason::SessionNotFound, "the caller has no such stream on this node"))?;
+            session.renew(caller.expires_at);
+            Ok(wire::RenewStreamResponse { expires_at: Some(convert::expires(caller.expires_at)) })
+        };
+        answer(call())
+    }
+
+    async fn send_message(&self, request: Request<wire::SendMessageRequest>) -> Answer<wire::SendMessageResponse> {
+        let (caller, request) = parts(request)?;
+        answer(self.send(caller, request).await.map(|r| wire::SendMessageResponse { receipt: Some(r) }))
+    }
+
+    async fn send_messages(&self, request: Request<wire::SendMessagesRequest>) -> Answer<wire::SendMessagesResponse> {
+        let (caller, request) = parts(request)?;
+        let got = request.requests.len();
+        if got == 0 || got > SENDS_MAX {
+            let what = format!("has {got} entries, it takes 1 to {SENDS_MAX}");
+            return answer(Err(Error::field("requests", what)));
+        }
+        // All are in the log's queue, in order, before the first is waited for.
+        let sends = request.requests.into_iter().map(|message| self.send(caller.clone(), message));
+        let results = join_all(sends).await.into_iter().enumerate().map(|(i, result)| wire::SendResult {
+            result: Some(match result {
+                Ok(receipt) => SendOutcome::Receipt(receipt),
+                Err(error) => SendOutcome::Error(to_wire(&error.under(&format!("requests[{i}]")))),
+            }),
+        });
+        answer(Ok(wire::SendMessagesResponse { results: results.collect() }))
+    }
+
+    async fn edit_message(&self, request: Request<wire::EditMessageRequest>) -> Answer<wire::EditMessageResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let (room, seq) = (convert::room_id(&request.room_id)?, convert::seq(request.seq)?);
+            let content = convert::content(request.text, request.content_type, request.metadata, request.attachments);
+            let message = self.chat.edit(caller, room.clone(), seq, content).await?;
+            Ok(wire::EditMessageResponse { message: Some(convert::message(&room, &message)) })
+        };
+        answer(call.await)
+    }
+
+    async fn delete_message(
+        &self,
+        request: Request<wire::DeleteMessageRequest>,
+    ) -> Answer<wire::DeleteMessageResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            self.chat.delete(caller, convert::room_id(&request.room_id)?, convert::seq(request.seq)?).await?;
+            Ok(wire::DeleteMessageResponse {})
+        };
+        answer(call.await)
+    }
+
+    async fn add_reaction(&self, request: Request<wire::AddReactionRequest>) -> Answer<wire::AddReactionResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let (room, seq) = (convert::room_id(&request.room_id)?, convert::seq(request.seq)?);
+            self.chat.react(caller, room, seq, request.emoji).await?;
+            Ok(wire::AddReactionResponse {})
+        };
+        answer(call.await)
+    }
+
+    async fn remove_reaction(
+        &self,
+        request: Request<wire::RemoveReactionRequest>,
+    ) -> Answer<wire::RemoveReactionResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let (room, seq) = (convert::room_id(&request.room_id)?, convert::seq(request.seq)?);
+            self.chat.unreact(caller, room, seq, request.emoji).await?;
+            Ok(wire::RemoveReactionResponse {})
+        };
+        answer(call.await)
+    }
+
+    async fn get_message(&self, request: Request<wire::GetMessageRequest>) -> Answer<wire::GetMessageResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let (room, seq) = (convert::room_id(&request.room_id)?, convert::seq(request.seq)?);
+            let found = self.chat.get_message(&caller, room.clone(), seq).await?;
+            Ok(wire::GetMessageResponse { message: Some(convert::reacted(&room, &found)) })
+        };
+        answer(call.await)
+    }
+
+    async fn list_messages(&self, request: Request<wire::ListMessagesRequest>) -> Answer<wire::ListMessagesResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let room = convert::room_id(&request.room_id)?;
+            let limit = page_size(request.page_size, MESSAGES_DEFAULT, MESSAGES_MAX)?;
+            let upwards = convert::upwards(request.direction)?;
+            let start = convert::optional(request.start_seq, "start_seq")?;
+            let range = Range { upwards, start, limit };
+            let listed = self.chat.list_messages(&caller, room.clone(), range, &request.page_token).await?;
+            Ok(wire::ListMessagesResponse {
+                messages: listed.page.items.iter().map(|m| convert::reacted(&room, m)).collect(),
+                next_page_token: page_token(listed.page.next_page_token),
+                position: listed.position,
+            })
+        };
+        answer(call.await)
+    }
+
+    async fn ping(&self, _: Request<wire::PingRequest>) -> Answer<wire::PingResponse> {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        answer(Ok(wire::PingResponse { server_time: Some(convert::timestamp(self.clock.now())), version }))
+    }
+}

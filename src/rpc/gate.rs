@@ -1,0 +1,160 @@
+//! What every call passes: the policy table, the caller's credentials, a deadline, a complete status, a count.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{HeaderMap, HeaderValue, header};
+use tonic::Status;
+
+use super::{
+    access::{self, Access},
+    status::{from_framework, to_status},
+};
+use crate::{
+    error::{Error, Reason, Result},
+    identity::{Caller, Tokens},
+    telemetry::{CallLabels, Metrics},
+};
+
+/// Where the details of a status lie in headers and trailers.
+const DETAILS: &str = "grpc-status-details-bin";
+
+/// What the gate needs to know.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) tokens: Tokens,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) request_timeout: Duration,
+}
+
+/// Lets a call pass, or answers in its place.
+pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let Some(access) = access::of(&path) else {
+        // The fallback tells gRPC clients and people with a browser apart.
+        return next.run(request).await;
+    };
+    if access == Access::User {
+        match caller(&gate.tokens, request.headers()) {
+            Ok(caller) => drop(request.extensions_mut().insert(caller)),
+            Err(error) => return gate.count(&path, refuse(&error)),
+        }
+    }
+    let response = match deadline(&path, request.headers(), gate.request_timeout) {
+        None => next.run(request).await,
+        Some(deadline) => match tokio::time::timeout(deadline, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => refuse(&from_framework(tonic::Code::DeadlineExceeded, "")),
+        },
+    };
+    gate.count(&path, complete(response))
+}
+
+/// The caller that the credentials name.
+fn caller(tokens: &Tokens, headers: &HeaderMap) -> Result<Caller> {
+    let missing =
+        || Error::new(Reason::CredentialsMissing, "the call needs the metadata `authorization: Bearer <token>`");
+    let value = headers.get(header::AUTHORIZATION).ok_or_else(missing)?;
+    let text = value.to_str().map_err(|_| missing())?;
+    let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).ok_or_else(missing)?.1;
+    tokens.verify(token.trim())
+}
+
+/// How long a call may take: as long as its caller says, but no longer than the server does. Streams have no end.
+fn deadline(path: &str, headers: &HeaderMap, limit: Duration) -> Option<Duration> {
+    let streams = ["/Connect", "/Subscribe", "/Watch", "/ServerReflectionInfo"];
+    if streams.iter().any(|method| path.ends_with(method)) {
+        return None;
+    }
+    let asked = headers.get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(parse_timeout);
+    Some(asked.unwrap_or(limit).min(limit))
+}
+
+/// A `grpc-timeout`: at most 8 digits and a unit.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let n: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(n * 3_600),
+        "M" => Duration::from_secs(n * 60),
+        "S" => Duration::from_secs(n),
+        "m" => Duration::from_millis(n),
+        "u" => Duration::from_micros(n),
+        "n" => Duration::from_nanos(n),
+        _ => return None,
+    })
+}
+
+/// An error as a whole response.
+pub(super) fn refuse(error: &Error) -> Response {
+    to_status(error).into_http::<Body>()
+}
+
+/// Gives a status that the framework made the details that every status of Relay has.
+fn complete(response: Response) -> Response {
+    let headers = response.headers();
+    if !headers.contains_key("grpc-status") || headers.contains_key(DETAILS) {
+        return response;
+    }
+    match Status::from_header_map(headers) {
+        Some(status) if status.code() != tonic::Code::Ok => refuse(&from_framework(status.code(), status.message())),
+        _ => response,
+    }
+}
+
+impl Gate {
+    fn count(&self, path: &str, response: Response) -> Response {
+        let status = response.headers().get("grpc-status").map(HeaderValue::as_bytes);
+        let code = status.map_or(tonic::Code::Ok, tonic::Code::from_bytes);
+        let labels = CallLabels { method: path.trim_start_matches('/').to_owned(), code: code_name(code) };
+        self.metrics.calls.get_or_create(&labels).inc();
+        response
+    }
+}
+
+/// The code's name as the gRPC specification writes it.
+fn code_name(code: tonic::Code) -> &'static str {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+    NAMES.get(code as usize).copied().unwrap_or("UNKNOWN")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_timeouts_are_read_as_specified() {
+        assert_eq!(parse_timeout("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(parse_timeout("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_timeout("2H"), Some(Duration::from_secs(7_200)));
+        for bad in ["", "S", "5", "-1S", "123456789S", "5X", "5 S", "ä"] {
+            assert_eq!(parse_timeout(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The plain HTTP pages: is it alive, does it take work, how is it.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use http::{StatusCode, header};
+
+use crate::{db::Db, hub::Hub, lifecycle::Draining, telemetry::Metrics};
+
+/// What the pages look at.
+pub(super) struct Pages {
+    pub(super) db: Db,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) draining: Draining,
+    pub(super) hub: Arc<Hub>,
+}
+
+/// The process is there.
+pub(super) async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// The node takes work: its database answers and it is not shutting down.
+pub(super) async fn ready(State(pages): State<Arc<Pages>>) -> (StatusCode, &'static str) {
+    if pages.draining.is_set() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+    }
+    match pages.db.ping().await {
+        Ok(()) => (StatusCode::OK, "ready\n"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
+    }
+}
+
+/// The metrics, for Prometheus.
+pub(super) async fn metrics(
+    State(pages): State<Arc<Pages>>,
+) -> Result<([(header::HeaderName, &'static str); 1], String), StatusCode> {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    pages.metrics.sessions.set(i64::try_from(pages.hub.session_count()).unwrap_or(i64::MAX));
+    let text = pages.metrics.render().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text))
+}

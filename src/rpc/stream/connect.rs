@@ -1,0 +1,123 @@
+//! The upward half of Connect: the client's frames, read one by one and answered on its session.
+
+use std::sync::Arc;
+
+use relay_proto::chat::v1::{self as wire, ConnectRequest, connect_request::Frame, reply::Result as Outcome};
+use tokio::sync::{Semaphore, oneshot};
+use tonic::codec::Streaming;
+
+use super::{Streams, not_open};
+use crate::{
+    chat::message::Receipt,
+    error::{Error, Reason, Result},
+    hub::Session,
+    identity::Caller,
+    rpc::{
+        convert,
+        status::{from_framework, to_wire},
+    },
+};
+
+/// The most bytes of a request id.
+const MAX_REQUEST_ID_BYTES: usize = 64;
+
+/// Reads the client's frames until it says no more. The session goes on without them.
+pub(super) async fn run(
+    streams: Arc<Streams>,
+    caller: Caller,
+    mut requests: Streaming<ConnectRequest>,
+    opened: oneshot::Sender<Result<Arc<Session>>>,
+) {
+    let opening = tokio::time::timeout(streams.open_timeout, open(&streams, &caller, &mut requests));
+    let session = match opening.await.unwrap_or_else(|_| Err(not_open())) {
+        Ok(session) => session,
+        Err(error) => return drop(opened.send(Err(error))),
+    };
+    if let Err(Ok(session)) = opened.send(Ok(session.clone())) {
+        streams.hub.close(&session);
+        return;
+    }
+    if let Err(error) = read(&streams, &session, &mut requests).await {
+        session.end(Err(error));
+    }
+}
+
+async fn open(streams: &Streams, caller: &Caller, requests: &mut Streaming<ConnectRequest>) -> Result<Arc<Session>> {
+    match next(requests).await? {
+        Some(ConnectRequest { frame: Some(Frame::Open(open)), .. }) => streams.open(caller, open),
+        _ => Err(Error::new(Reason::StreamNotOpen, "the first frame must be `open`")),
+    }
+}
+
+/// The client's next frame; `None` when it closed its half.
+async fn next(requests: &mut Streaming<ConnectRequest>) -> Result<Option<ConnectRequest>> {
+    requests.message().await.map_err(|status| from_framework(status.code(), status.message()))
+}
+
+/// Answers frames. An error of one frame is its answer; an error here ends the stream.
+async fn read(streams: &Streams, session: &Arc<Session>, requests: &mut Streaming<ConnectRequest>) -> Result<()> {
+    let in_flight = Arc::new(Semaphore::new(streams.max_sends_in_flight));
+    loop {
+        // A client that does not read its answers is not read either.
+        session.wait_for_space().await;
+        let Some(ConnectRequest { request_id, frame }) = next(requests).await? else { return Ok(()) };
+        if request_id.len() > MAX_REQUEST_ID_BYTES {
+            let message = format!("has {} bytes, at most {MAX_REQUEST_ID_BYTES} are allowed", request_id.len());
+            answer(session, String::new(), Err(Error::field("request_id", message)));
+            continue;
+        }
+        match frame {
+            Some(Frame::Send(message)) => send(streams, session, &in_flight, request_id, message).await,
+            Some(Frame::Renew(renew)) => {
+                answer(session, request_id, streams.renew(session, &renew.token).map(Outcome::Renewed));
+            }
+            Some(Frame::Open(_)) => {
+                let error = Error::new(Reason::StreamAlreadyOpen, "the stream is open already");
+                answer(session, request_id, Err(error));
+            }
+            None => {
+                let error = Error::field("frame", "is empty, or of a kind that this server does not know");
+                answer(session, request_id, Err(error));
+            }
+        }
+    }
+}
+
+async fn send(
+    streams: &Streams,
+    session: &Arc<Session>,
+    in_flight: &Arc<Semaphore>,
+    request_id: String,
+    message: wire::SendMessageRequest,
+) {
+    // Never closed.
+    let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
+    let sent = convert::new_message(message).and_then(|message| {
+        let (to, request_id) = (session.clone(), request_id.clone());
+        let reply = Box::new(move |outcome: Result<Receipt>| {
+            answer(&to, request_id, outcome.map(|receipt| Outcome::Sent(convert::receipt(&receipt))));
+            drop(permit);
+        });
+        streams.chat.send_with(session.owner().clone(), message, reply)
+    });
+    if let Err(error) = sent {
+        answer(session, request_id, Err(error));
+    }
+}
+
+fn answer(session: &Session, request_id: String, outcome: Result<Outcome>) {
+    let outcome = outcome.unwrap_or_else(|error| Outcome::Error(to_wire(&error)));
+    session.push(convert::reply(request_id, outcome));
+}
+
+impl Streams {
+    /// Lets a session live as long as a new token of the same user.
+    fn renew(&self, session: &Session, token: &str) -> Result<wire::TokenRenewed> {
+        let caller = self.tokens.verify(token)?;
+        if caller.user != *session.owner() {
+            return Err(Error::new(Reason::TokenInvalid, "the token is another user's than the stream"));
+        }
+        session.renew(caller.expires_at);
+        Ok(wire::TokenRenewed { expires_at: Some(convert::expires(caller.expires_at)) })
+    }
+}
