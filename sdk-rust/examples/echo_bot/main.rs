@@ -1,0 +1,48 @@
+//! A bot that answers each message of a room: `cargo run -p relay-sdk --example echo_bot -- --user echo --room general`.
+
+#[path = "../chat/entry.rs"]
+mod entry;
+
+use std::process::ExitCode;
+
+use relay_sdk::{Client, Event, OutgoingMessage, RoomEvent, RoomEventKind};
+
+use crate::entry::{Args, Failure};
+
+#[tokio::main(flavor = "current_thread")]
+#[expect(clippy::print_stderr, reason = "the terminal is where its user looks")]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Failure> {
+    let args = Args::read("echo_bot")?;
+    let client = args.client()?;
+    entry::enter(&client, &args.room).await?;
+    let mut events = client.events();
+    while let Some(event) = events.next().await {
+        if let Event::Room(event) = event? {
+            answer(&client, &args, event).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Answers a message of the room, unless it is the bot's own or an answer itself: two bots would never come to an end.
+async fn answer(client: &Client, args: &Args, event: RoomEvent) -> Result<(), Failure> {
+    let RoomEventKind::MessageCreated(message) = event.kind else { return Ok(()) };
+    if message.room_id != args.room || message.sender_id == args.user || message.reply_to_seq != 0 {
+        return Ok(());
+    }
+    // A message that was deleted meanwhile comes without its text.
+    if !message.text.is_empty() {
+        client.send(OutgoingMessage::text(message.room_id, message.text).reply_to(message.seq)).await?;
+    }
+    Ok(())
+}
