@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use tokio::runtime::Handle;
 use tonic::transport::Endpoint;
 
 use crate::{
@@ -116,9 +117,7 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client, Error> {
         let configuration = |text: &str| Error::new(ErrorKind::Configuration, text);
         // tonic would panic without one.
-        if tokio::runtime::Handle::try_current().is_err() {
-            return Err(configuration("a client is built inside a tokio runtime"));
-        }
+        let runtime = Handle::try_current().map_err(|_| configuration("a client is built inside a tokio runtime"))?;
         let endpoint = self.endpoint()?;
         let provider = self.provider.ok_or_else(|| configuration("neither a token nor a token provider was given"))?;
         let settings = Settings {
@@ -127,7 +126,7 @@ impl ClientBuilder {
             send_deadline: self.send_deadline,
             event_buffer: self.event_buffer,
         };
-        Ok(Client::new(endpoint, Tokens::new(provider, self.request_timeout), settings))
+        Ok(Client::new(endpoint, Tokens::new(provider, self.request_timeout), settings, runtime))
     }
 
     fn endpoint(&self) -> Result<Endpoint, Error> {

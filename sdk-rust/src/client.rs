@@ -5,6 +5,7 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 use relay_proto::chat::v1::{
     PingRequest, PingResponse, chat_service_client::ChatServiceClient, room_service_client::RoomServiceClient,
 };
+use tokio::runtime::Handle;
 use tonic::{
     Request, Response, Status,
     transport::{Channel, Endpoint},
@@ -43,6 +44,8 @@ struct Shared {
     channel: Channel,
     tokens: Arc<Tokens>,
     settings: Settings,
+    /// Runs the streams.
+    runtime: Handle,
 }
 
 /// Limits that the builder has set.
@@ -60,14 +63,14 @@ impl Client {
         ClientBuilder::new(url.into())
     }
 
-    pub(crate) fn new(endpoint: Endpoint, tokens: Tokens, settings: Settings) -> Self {
+    /// Must be called inside `runtime`: the channel begins a task there.
+    pub(crate) fn new(endpoint: Endpoint, tokens: Tokens, settings: Settings, runtime: Handle) -> Self {
         let channel = endpoint.connect_lazy();
-        Self(Arc::new(Shared { endpoint, channel, tokens: Arc::new(tokens), settings }))
+        Self(Arc::new(Shared { endpoint, channel, tokens: Arc::new(tokens), settings, runtime }))
     }
 
-    /// Opens the stream of all events in the user's rooms, from now on. See [`Events`].
-    ///
-    /// Must be called inside a tokio runtime, as a client is built inside one.
+    /// Opens the stream of all events in the user's rooms, from now on. See [`Events`]. It is kept open on the runtime in
+    /// which the client was built, over a connection of its own.
     pub fn events(&self) -> Events {
         self.events_from(Positions::new())
     }
@@ -76,9 +79,9 @@ impl Client {
     /// begins with its new events. At most 5,000 rooms: with more, the stream ends with
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument).
     pub fn events_from(&self, positions: Positions) -> Events {
-        let Shared { endpoint, tokens, settings, .. } = &*self.0;
+        let Shared { endpoint, tokens, settings, runtime, .. } = &*self.0;
         let tap = Tap::new(endpoint.clone(), tokens.clone(), MAX_ANSWER);
-        Events::open(tap, positions, settings.request_timeout, settings.event_buffer)
+        Events::open(runtime, tap, positions, settings.request_timeout, settings.event_buffer)
     }
 
     /// Asks whether the server is there and the token is good; tells the server's clock and version.

@@ -5,7 +5,7 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 use prost_types::Duration as WireDuration;
 use relay_proto::error::v1::Error as WireError;
 pub use relay_proto::error::v1::{ErrorReason, FieldViolation};
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt;
 
 /// The domain that Relay writes into `google.rpc.ErrorInfo`.
@@ -138,11 +138,7 @@ impl From<Status> for Error {
         let details = status.get_error_details();
         let info = details.error_info().filter(|info| info.domain == DOMAIN);
         let reason = info.and_then(|info| ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason)));
-        // A status with a source was made on this side, out of a broken connection, whatever its code.
-        let kind = match StdError::source(&status) {
-            Some(_) => ErrorKind::Unavailable,
-            None => kind_of(status.code()),
-        };
+        let kind = StdError::source(&status).map_or_else(|| kind_of(status.code()), kind_of_cause);
         let mut facts = Facts::of(kind, status.message().to_owned());
         facts.reason = known(reason);
         facts.field_violations = details.bad_request().map_or_else(Vec::new, |bad| {
@@ -208,6 +204,18 @@ fn known(reason: Option<ErrorReason>) -> Option<ErrorReason> {
 fn reason_name(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
+/// A status with a cause was made on this side, out of a broken connection or a time limit, whatever its code.
+fn kind_of_cause(cause: &(dyn StdError + 'static)) -> ErrorKind {
+    let mut next = Some(cause);
+    while let Some(error) = next {
+        if error.is::<TimeoutExpired>() {
+            return ErrorKind::DeadlineExceeded;
+        }
+        next = error.source();
+    }
+    ErrorKind::Unavailable
 }
 
 fn kind_of(code: Code) -> ErrorKind {
@@ -282,8 +290,10 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_connection_is_unavailable_whatever_its_code() {
+    fn a_status_made_on_this_side_is_told_by_its_cause() {
         let broken = Status::from_error(Box::new(std::io::Error::other("reset")));
         assert_eq!(Error::from(broken).kind(), ErrorKind::Unavailable);
+        let late = Status::from_error(Box::new(TimeoutExpired(())));
+        assert_eq!(Error::from(late).kind(), ErrorKind::DeadlineExceeded);
     }
 }

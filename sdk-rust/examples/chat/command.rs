@@ -58,22 +58,33 @@ impl Line {
     }
 }
 
-/// Carries out commands in order until no more can come. Gives the number of the last message that was written.
+/// What became of all commands.
+#[derive(Default)]
+pub(crate) struct Done {
+    /// The number of the last message that was written.
+    pub(crate) last: u64,
+    pub(crate) failures: usize,
+}
+
+/// Carries out commands in order until no more can come.
 pub(crate) async fn carry_out(
     client: Client,
     room: String,
     mut commands: mpsc::Receiver<Command>,
     say: impl Fn(String),
-) -> u64 {
-    let mut last = 0;
+) -> Done {
+    let mut done = Done::default();
     while let Some(command) = commands.recv().await {
         match carry_out_one(&client, &room, command, &say).await {
-            Ok(Some(seq)) => last = seq,
+            Ok(Some(seq)) => done.last = seq,
             Ok(None) => {}
-            Err(error) => say(format!("failed: {error}")),
+            Err(error) => {
+                done.failures += 1;
+                say(format!("failed: {error}"));
+            }
         }
     }
-    last
+    done
 }
 
 async fn carry_out_one(

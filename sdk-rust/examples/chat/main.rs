@@ -14,7 +14,7 @@ use relay_sdk::{Client, Event, Events, History, Positions, ResumeVerdict};
 use tokio::sync::mpsc;
 
 use crate::{
-    command::{Command, Line},
+    command::{Command, Done, Line},
     entry::{Args, Failure},
     screen::{Screen, note},
 };
@@ -105,25 +105,29 @@ async fn show_missed(client: &Client, room: &str, screen: &mut Screen) -> Result
 
 /// Waits for what is not yet carried out, and for the user's own last message to be shown.
 async fn finish(
-    mut worker: tokio::task::JoinHandle<u64>,
+    mut worker: tokio::task::JoinHandle<Done>,
     client: &Client,
     room: &str,
     screen: &mut Screen,
     events: &mut Events,
 ) -> Result<(), Failure> {
-    let last = loop {
+    let done = loop {
         tokio::select! {
-            last = &mut worker => break last?,
+            done = &mut worker => break done?,
             event = events.next() => show(client, room, screen, event).await?,
         }
     };
     let shown = async {
-        while screen.newest < last {
+        while screen.newest < done.last {
             show(client, room, screen, events.next().await).await?;
         }
-        Ok(())
+        Ok::<_, Failure>(())
     };
-    tokio::time::timeout(Duration::from_secs(2), shown).await.unwrap_or(Ok(()))
+    tokio::time::timeout(Duration::from_secs(2), shown).await.unwrap_or(Ok(()))?;
+    match done.failures {
+        0 => Ok(()),
+        failures => Err(format!("{failures} failed").into()),
+    }
 }
 
 /// Reads the input on a thread of its own, as a terminal cannot be waited for otherwise.

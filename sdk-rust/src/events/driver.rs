@@ -1,6 +1,6 @@
 //! Runs the machine: opens streams, reads frames, waits, and hands events out.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use relay_proto::chat::v1::{Frame, RoomPosition};
 use tokio::{
@@ -46,6 +46,8 @@ pub(super) struct Driver<D> {
     pub(super) tokens: Arc<Tokens>,
     pub(super) machine: Machine,
     pub(super) events: mpsc::Sender<Result<Event, Error>>,
+    /// The token that the stream lives on.
+    pub(super) token: Option<Token>,
 }
 
 /// Nobody listens any more.
@@ -76,24 +78,23 @@ impl<D: Dial> Driver<D> {
     async fn one_stream(&mut self, out: &mut Vec<Event>) -> Result<Leave, Unheard> {
         self.machine.opening();
         let token = match self.tokens.get().await {
-            Ok(token) => token,
+            Ok(token) => self.token.insert(token),
             Err(error) => return Ok(self.machine.ended(Err(error), None, out)),
         };
-        let leave = match timeout(self.machine.patience(), self.dial.open(&token, self.machine.positions())).await {
-            Ok(Ok(link)) => self.read(link, &token, out).await?,
+        let leave = match timeout(self.machine.patience(), self.dial.open(token, self.machine.positions())).await {
+            Ok(Ok(link)) => self.read(link, out).await?,
             Ok(Err(error)) => self.machine.ended(Err(error), None, out),
             Err(_) => self.machine.silent(out),
         };
-        if let Leave::Reopen { forget_token: true, .. } = leave {
-            self.tokens.forget(&token).await;
+        if let (Leave::Reopen { forget_token: true, .. }, Some(token)) = (&leave, &self.token) {
+            self.tokens.forget(token).await;
         }
         Ok(leave)
     }
 
-    async fn read(&mut self, mut link: D::Link, opened_with: &Token, out: &mut Vec<Event>) -> Result<Leave, Unheard> {
+    async fn read(&mut self, mut link: D::Link, out: &mut Vec<Event>) -> Result<Leave, Unheard> {
         let mut drain_at: Option<Instant> = None;
         let mut renewal: Option<Renewal> = None;
-        let mut token = opened_with.clone();
         let mut silent_at = Instant::now() + self.machine.patience();
         loop {
             let frame = tokio::select! {
@@ -101,8 +102,7 @@ impl<D: Dial> Driver<D> {
                 () = until(drain_at) => return Ok(self.machine.drained(out)),
                 new = arrival(&mut renewal) => {
                     renewal = None;
-                    link.renew(&new);
-                    token = new;
+                    self.renew(&mut link, new);
                     continue;
                 }
                 frame = link.next() => frame,
@@ -116,7 +116,7 @@ impl<D: Dial> Driver<D> {
             };
             match next {
                 Next::Read => {}
-                Next::RenewToken => renewal = Some(Box::pin(renewed(self.tokens.clone(), token.clone()))),
+                Next::RenewToken => renewal = Some(Box::pin(renewed(self.tokens.clone(), self.token.clone()))),
                 Next::Drain(after) => drain_at = Some(Instant::now() + after),
                 Next::Leave(leave) => return Ok(leave),
             }
@@ -124,6 +124,14 @@ impl<D: Dial> Driver<D> {
             // Counted from here: while the listener was busy, nothing was read, and silence says nothing about the link.
             silent_at = Instant::now() + self.machine.patience();
         }
+    }
+
+    fn renew(&mut self, link: &mut D::Link, new: Token) {
+        // The same text has the same end: the server would only announce it again.
+        if self.token.as_ref().is_none_or(|old| old.text() != new.text()) {
+            link.renew(&new);
+        }
+        self.token = Some(new);
     }
 
     async fn give_out(&self, out: &mut Vec<Event>) -> Result<(), Unheard> {
@@ -149,8 +157,10 @@ async fn arrival(renewal: &mut Option<Renewal>) -> Token {
 }
 
 /// Another token than `old`, however long it takes; the stream's end puts an end to it.
-async fn renewed(tokens: Arc<Tokens>, old: Token) -> Token {
-    tokens.forget(&old).await;
+async fn renewed(tokens: Arc<Tokens>, old: Option<Token>) -> Token {
+    if let Some(old) = old {
+        tokens.forget(&old).await;
+    }
     let mut attempt = 0;
     loop {
         if let Ok(token) = tokens.get().await {
@@ -158,8 +168,7 @@ async fn renewed(tokens: Arc<Tokens>, old: Token) -> Token {
         }
         // Not at once even the first time: the provider has just failed.
         attempt += 1;
-        let wait: Duration = backoff::delay(attempt, fastrand::f64());
-        sleep(wait).await;
+        sleep(backoff::delay(attempt, fastrand::f64())).await;
     }
 }
 

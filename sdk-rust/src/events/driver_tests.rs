@@ -1,6 +1,6 @@
 //! The driver over scripted streams, in paused time.
 
-use std::{collections::VecDeque, sync::Mutex};
+use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
 use relay_proto::chat::v1::{
     CaughtUp, Drain, Hello, ResumeVerdict, Resumed, RoomEvent, RoomResume, TokenExpiring, frame::Kind,
@@ -18,6 +18,8 @@ use crate::{
 enum Act {
     Frame(Kind),
     Fail(Code),
+    /// Nothing comes for a second.
+    Pause,
     /// Nothing comes any more.
     Hang,
 }
@@ -56,11 +58,16 @@ impl Link for FakeLink {
     async fn next(&mut self) -> Result<Option<Frame>, Error> {
         match self.acts.front() {
             Some(Act::Hang) => std::future::pending().await,
-            _ => match self.acts.pop_front() {
+            Some(Act::Pause) => tokio::time::sleep(Duration::from_secs(1)).await,
+            _ => {}
+        }
+        loop {
+            return match self.acts.pop_front() {
                 Some(Act::Frame(kind)) => Ok(Some(Frame { kind: Some(kind) })),
                 Some(Act::Fail(code)) => Err(Status::new(code, "").into()),
+                Some(Act::Pause) => continue,
                 Some(Act::Hang) | None => Ok(None),
-            },
+            };
         }
     }
 
@@ -104,7 +111,7 @@ fn start(buffer: usize, streams: Vec<Result<Vec<Act>, Code>>) -> (Fake, Incoming
     let tokens = Arc::new(Tokens::new(Box::new(provider), Duration::from_secs(1)));
     let machine = Machine::new(Positions::new(), Duration::from_secs(10), || 0.0);
     let (events, incoming) = mpsc::channel(buffer);
-    tokio::spawn(Driver { dial: fake.clone(), tokens, machine, events }.run());
+    tokio::spawn(Driver { dial: fake.clone(), tokens, machine, events, token: None }.run());
     (fake, incoming)
 }
 
@@ -195,6 +202,17 @@ async fn an_expiring_token_is_renewed_in_the_stream() {
     let (fake, mut incoming) = start(16, vec![Ok(vec![hello(), caught_up(), expiring, Act::Hang])]);
     disconnection(&mut incoming).await;
     assert_eq!(fake.0.lock().unwrap().renewed, ["t2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewed_token_that_expires_is_replaced_by_another() {
+    let expiring = Act::Frame(Kind::TokenExpiring(TokenExpiring::default()));
+    let end = Act::Fail(Code::Unauthenticated);
+    let (fake, mut incoming) = start(16, vec![Ok(vec![hello(), caught_up(), expiring, Act::Pause, end])]);
+    disconnection(&mut incoming).await;
+    disconnection(&mut incoming).await;
+    let tokens: Vec<_> = fake.0.lock().unwrap().opened.iter().map(|(_, token, _)| token.clone()).collect();
+    assert_eq!(tokens, ["t1", "t3"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures_core::Stream;
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle};
 
 pub use self::event::{
     DisconnectReason, Event, Positions, ResumeVerdict, RoomEvent, RoomEventKind, RoomResume, Session,
@@ -56,12 +56,18 @@ pub struct Events {
 }
 
 impl Events {
-    pub(crate) fn open(tap: Tap, positions: Positions, opening_limit: Duration, buffer: usize) -> Self {
+    pub(crate) fn open(
+        runtime: &Handle,
+        tap: Tap,
+        positions: Positions,
+        opening_limit: Duration,
+        buffer: usize,
+    ) -> Self {
         let (events, incoming) = mpsc::channel(buffer);
         let machine = Machine::new(positions.clone(), opening_limit, fastrand::f64);
         let tokens = tap.tokens.clone();
-        let driver = Driver { dial: tap, tokens, machine, events };
-        Self { incoming, positions, driver: tokio::spawn(driver.run()).abort_handle() }
+        let driver = Driver { dial: tap, tokens, machine, events, token: None };
+        Self { incoming, positions, driver: runtime.spawn(driver.run()).abort_handle() }
     }
 
     /// The next item, or `None` after the last. Nothing is lost when the future is dropped while it waits.
