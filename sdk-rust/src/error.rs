@@ -139,7 +139,7 @@ impl From<Status> for Error {
         let info = details.error_info().filter(|info| info.domain == DOMAIN);
         let reason = info.and_then(|info| ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason)));
         let kind = StdError::source(&status).map_or_else(|| kind_of(status.code()), kind_of_cause);
-        let mut facts = Facts::of(kind, status.message().to_owned());
+        let mut facts = Facts::of(kind, message_of(&status));
         facts.reason = known(reason);
         facts.field_violations = details.bad_request().map_or_else(Vec::new, |bad| {
             let violation = |v: &tonic_types::FieldViolation| FieldViolation {
@@ -216,6 +216,19 @@ fn kind_of_cause(cause: &(dyn StdError + 'static)) -> ErrorKind {
         next = error.source();
     }
     ErrorKind::Unavailable
+}
+
+/// The status's message, with what lies at the bottom of it: a connection that fails says only "tcp connect error".
+fn message_of(status: &Status) -> String {
+    let (mut deepest, mut next) = (String::new(), StdError::source(status));
+    while let Some(error) = next {
+        deepest = error.to_string();
+        next = error.source();
+    }
+    match status.message() {
+        message if message.contains(&deepest) => message.to_owned(),
+        message => format!("{message}: {deepest}"),
+    }
 }
 
 fn kind_of(code: Code) -> ErrorKind {

@@ -146,7 +146,9 @@ async fn a_server_that_is_not_there_is_unavailable_and_a_send_of_unknown_outcome
     let url = Server::start(&log).url();
     let moment = std::time::Duration::from_millis(100);
     let client = Client::builder(url).token("t").call_deadline(moment).send_deadline(moment).build().unwrap();
-    assert_eq!(client.ping().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    let error = client.ping().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("refused"), "{error}");
     let error = client.send(OutgoingMessage::text(ROOM, "a")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
 }
