@@ -1,1 +1,56 @@
-//! Client of Relay.
+//! Client of Relay: rooms, messages, and an event stream that resumes by itself.
+//!
+//! A [`Client`] is made with an address and a token, and calls the server. [`Client::events`] opens the stream of
+//! everything that happens in the user's rooms: each event once and in order, across lost connections and restarts of
+//! the server. A [`send`](Client::send) is tried until its answer is final, and written once.
+//!
+//! ```no_run
+//! use relay_sdk::{Client, Event, NewRoom, OutgoingMessage, RoomEventKind};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), relay_sdk::Error> {
+//!     let client = Client::builder("http://127.0.0.1:8080").token("ey...").build()?;
+//!     client.create_room(NewRoom::public("general").title("General")).await?;
+//!
+//!     let mut events = client.events();
+//!     client.send(OutgoingMessage::text("general", "hi")).await?;
+//!     while let Some(event) = events.next().await {
+//!         if let Event::Room(event) = event? && let RoomEventKind::MessageCreated(message) = event.kind {
+//!             println!("{}: {}", message.sender_id, message.text);
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Types of the contract that need no wrapping ([`Message`], [`Room`], [`Member`], …) are those of `relay-proto`, whose
+//! comments are the reference of every limit. With the feature `tls` addresses may be `https`.
+
+mod backoff;
+mod builder;
+mod call;
+mod chat;
+mod client;
+mod error;
+mod events;
+mod page;
+mod retry;
+mod token;
+
+pub use prost_types::Timestamp;
+pub use relay_proto::chat::v1::{
+    Attachment, Member, MemberRole, Message, PingResponse, ReactionSummary, Room, RoomKind, RoomScope, RoomSummary,
+    SendReceipt,
+};
+
+pub use self::{
+    builder::ClientBuilder,
+    chat::{History, HistoryPage, MessageRef, NewContent, NewMember, NewRoom, OutgoingMessage, RoomChanges},
+    client::Client,
+    error::{Error, ErrorKind, ErrorReason, FieldViolation},
+    events::{
+        DisconnectReason, Event, Events, Positions, ResumeVerdict, RoomEvent, RoomEventKind, RoomResume, Session,
+    },
+    page::{Items, Page},
+    token::{TokenError, TokenFuture, TokenProvider},
+};

@@ -1,0 +1,149 @@
+//! One unary call: token, time limit, and another try where that helps.
+
+use std::{future::Future, time::Duration};
+
+use tokio::time::{Instant, timeout};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    Error, backoff,
+    retry::{self, Verdict},
+    token::{Token, Tokens},
+};
+
+/// How hard to try.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effort {
+    /// How long one attempt may take.
+    pub(crate) attempt: Duration,
+    /// How long all attempts and waits may take. `None`: one attempt, as the call must not be repeated.
+    pub(crate) total: Option<Duration>,
+}
+
+/// Makes the request anew for each attempt and calls until the answer is final or the time is up.
+///
+/// # Errors
+/// What the last attempt failed with.
+pub(crate) async fn call<Q, A, F, Fut>(tokens: &Tokens, effort: Effort, message: Q, attempt: F) -> Result<A, Error>
+where
+    Q: Clone,
+    F: Fn(Request<Q>) -> Fut,
+    Fut: Future<Output = Result<Response<A>, Status>>,
+{
+    until_final(tokens, effort, |token, limit| {
+        let mut request = Request::new(message.clone());
+        request.metadata_mut().insert("authorization", token.header());
+        request.set_timeout(limit);
+        let answer = attempt(request);
+        async move {
+            // The channel keeps the limit as well, but not while it waits for a connection.
+            match timeout(limit, answer).await {
+                Ok(Ok(response)) => Ok(response.into_inner()),
+                Ok(Err(status)) => Err(Error::from(status)),
+                Err(_) => Err(Error::deadline()),
+            }
+        }
+    })
+    .await
+}
+
+async fn until_final<A, F, Fut>(tokens: &Tokens, effort: Effort, attempt: F) -> Result<A, Error>
+where
+    F: Fn(Token, Duration) -> Fut,
+    Fut: Future<Output = Result<A, Error>>,
+{
+    let end = Instant::now() + effort.total.unwrap_or(effort.attempt);
+    let (mut retries, mut renewed) = (0, false);
+    loop {
+        let token = tokens.get().await;
+        let outcome = match &token {
+            Ok(token) => attempt(token.clone(), effort.attempt.min(end - Instant::now())).await,
+            Err(error) => Err(error.clone()),
+        };
+        let error = match outcome {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        match (retry::of_call(&error), &token) {
+            // A refused call has done nothing, so even one that must not be repeated is made again.
+            (Verdict::Renew, Ok(token)) if !renewed => {
+                renewed = true;
+                tokens.forget(token).await;
+            }
+            (Verdict::Retry, _) if effort.total.is_some() => {
+                let wait = backoff::delay_asked(retries, fastrand::f64(), error.retry_after());
+                if Instant::now() + wait >= end {
+                    return Err(error);
+                }
+                tokio::time::sleep(wait).await;
+                retries += 1;
+                renewed = false;
+            }
+            _ => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tonic::Code;
+
+    use super::*;
+    use crate::{ErrorKind, token::StaticToken};
+
+    const EFFORT: Effort = Effort { attempt: Duration::from_secs(10), total: Some(Duration::from_secs(60)) };
+
+    fn tokens() -> Tokens {
+        Tokens::new(Box::new(StaticToken("t".into())), Duration::from_secs(1))
+    }
+
+    /// Answers with the codes in turn, then with OK; gives the result and the number of attempts.
+    async fn run(effort: Effort, codes: &[Code]) -> (Result<(), Error>, usize) {
+        let (calls, tokens) = (RefCell::new(0), tokens());
+        let answer = until_final(&tokens, effort, |_, _| {
+            let turn = calls.replace_with(|n| *n + 1);
+            std::future::ready(codes.get(turn).map_or(Ok(()), |code| Err(Status::new(*code, "").into())))
+        })
+        .await;
+        (answer, calls.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_passing_failure_is_tried_again_until_it_passes() {
+        let (answer, calls) = run(EFFORT, &[Code::Unavailable, Code::Unknown, Code::DeadlineExceeded]).await;
+        assert!(answer.is_ok());
+        assert_eq!(calls, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_final_failure_is_tried_once() {
+        let (answer, calls) = run(EFFORT, &[Code::NotFound]).await;
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(calls, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_must_not_be_repeated_is_not() {
+        let once = Effort { total: None, ..EFFORT };
+        assert_eq!(run(once, &[Code::Unavailable]).await.1, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_token_is_renewed_once_in_a_row() {
+        assert_eq!(run(EFFORT, &[Code::Unauthenticated]).await.1, 2);
+        let (answer, calls) = run(EFFORT, &[Code::Unauthenticated; 5]).await;
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unauthenticated);
+        assert_eq!(calls, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trying_ends_before_the_time_is_up() {
+        let begun = Instant::now();
+        let (answer, calls) = run(EFFORT, &[Code::Unavailable; 1000]).await;
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        assert!(calls > 3);
+    }
+}

@@ -1,0 +1,175 @@
+//! What is sent: new messages, new content, and names of messages.
+
+use std::collections::HashMap;
+
+use relay_proto::chat::v1::{Attachment, EditMessageRequest, Message, SendMessageRequest};
+use uuid::Uuid;
+
+/// A message to send. Its limits are those of the server; outside them a send fails with `FieldInvalid`.
+///
+/// ```
+/// use relay_sdk::OutgoingMessage;
+///
+/// let message = OutgoingMessage::text("general", "**hi**").content_type("text/markdown").reply_to(7);
+/// assert_eq!(message.room_id(), "general");
+/// // The id is there before the message is sent, so that an application can store both.
+/// assert_eq!(message.client_message_id().len(), 36);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutgoingMessage(SendMessageRequest);
+
+impl OutgoingMessage {
+    /// A message with this text for this room. 1 to 32,768 bytes of UTF-8; may be empty if there is an attachment.
+    pub fn text(room_id: impl Into<String>, text: impl Into<String>) -> Self {
+        Self(SendMessageRequest {
+            room_id: room_id.into(),
+            client_message_id: Uuid::now_v7().to_string(),
+            text: text.into(),
+            ..SendMessageRequest::default()
+        })
+    }
+
+    /// The message's id, a UUID, in place of the UUIDv7 made for it. To send a stored message again after a restart, give
+    /// it the id that it had: the server writes it once, ever.
+    pub fn with_client_message_id(mut self, id: impl Into<String>) -> Self {
+        self.0.client_message_id = id.into();
+        self
+    }
+
+    /// The media type of the text, 3 to 127 bytes. Default: `text/plain`.
+    pub fn content_type(mut self, media_type: impl Into<String>) -> Self {
+        self.0.content_type = media_type.into();
+        self
+    }
+
+    /// The message of the same room that this one answers.
+    pub fn reply_to(mut self, seq: u64) -> Self {
+        self.0.reply_to_seq = seq;
+        self
+    }
+
+    /// Attaches a key (1 to 64 bytes) with a value (at most 512 bytes). At most 16.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Attaches a file that lies elsewhere. At most 10.
+    pub fn attachment(mut self, attachment: Attachment) -> Self {
+        self.0.attachments.push(attachment);
+        self
+    }
+
+    /// The room that it is for.
+    pub fn room_id(&self) -> &str {
+        &self.0.room_id
+    }
+
+    /// The id that makes sending it again safe.
+    pub fn client_message_id(&self) -> &str {
+        &self.0.client_message_id
+    }
+
+    pub(crate) fn into_request(self) -> SendMessageRequest {
+        self.0
+    }
+}
+
+/// The content that takes the place of a message's old content: text, media type, metadata and attachments, all of it.
+/// The limits are those of [`OutgoingMessage`].
+///
+/// ```
+/// let content = relay_sdk::NewContent::text("hello").metadata("lang", "en");
+/// # let _ = content;
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NewContent {
+    text: String,
+    content_type: String,
+    metadata: HashMap<String, String>,
+    attachments: Vec<Attachment>,
+}
+
+impl NewContent {
+    /// Content with this text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+
+    /// The media type of the text. Default: `text/plain`.
+    pub fn content_type(mut self, media_type: impl Into<String>) -> Self {
+        self.content_type = media_type.into();
+        self
+    }
+
+    /// Attaches a key with a value.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Attaches a file that lies elsewhere.
+    pub fn attachment(mut self, attachment: Attachment) -> Self {
+        self.attachments.push(attachment);
+        self
+    }
+
+    pub(crate) fn into_request(self, message: MessageRef) -> EditMessageRequest {
+        let Self { text, content_type, metadata, attachments } = self;
+        EditMessageRequest { room_id: message.room_id, seq: message.seq, text, content_type, metadata, attachments }
+    }
+}
+
+impl From<&str> for NewContent {
+    fn from(text: &str) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<String> for NewContent {
+    fn from(text: String) -> Self {
+        Self::text(text)
+    }
+}
+
+/// The name of a message: its room and its number in it. Made from `("general", 7)` or from a [`Message`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MessageRef {
+    /// The room.
+    pub room_id: String,
+    /// The message's number in the room.
+    pub seq: u64,
+}
+
+impl<R: Into<String>> From<(R, u64)> for MessageRef {
+    fn from((room_id, seq): (R, u64)) -> Self {
+        Self { room_id: room_id.into(), seq }
+    }
+}
+
+impl From<&Message> for MessageRef {
+    fn from(message: &Message) -> Self {
+        Self { room_id: message.room_id.clone(), seq: message.seq }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_message_gets_an_id_of_its_own_that_a_clone_keeps() {
+        let (one, two) = (OutgoingMessage::text("r", "a"), OutgoingMessage::text("r", "a"));
+        assert_ne!(one.client_message_id(), two.client_message_id());
+        assert_eq!(one.clone().client_message_id(), one.client_message_id());
+        assert_eq!(Uuid::parse_str(one.client_message_id()).unwrap().get_version_num(), 7);
+    }
+
+    #[test]
+    fn what_the_builder_was_given_is_in_the_request() {
+        let request = OutgoingMessage::text("r", "a").reply_to(3).metadata("k", "v").into_request();
+        assert_eq!((request.reply_to_seq, request.metadata["k"].as_str()), (3, "v"));
+        let edit = NewContent::from("b").content_type("text/markdown").into_request(("r", 4).into());
+        assert_eq!((edit.seq, edit.text.as_str(), edit.content_type.as_str()), (4, "b", "text/markdown"));
+    }
+}
