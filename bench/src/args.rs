@@ -11,6 +11,7 @@ relay-bench [all|fanout|sends|idle] [options]
   --quick             everything small: 100 subscribers, 200 idle streams, 8 senders, 2 s
   --seconds S         how long each load is measured (10)
   --subscribers N     subscribers of the fan-out (1000)
+  --in-flight N       messages of the fan-out under way at once, at most 1000 (256)
   --streams N         idle streams (5000)
   --senders N         senders of durable messages (64)
   --relay-bin PATH    the server (the file `relay` beside this program)
@@ -54,6 +55,8 @@ pub(crate) struct Args {
     pub(crate) warm_up: Duration,
     /// Subscribers of the fan-out.
     pub(crate) subscribers: usize,
+    /// Messages that may be published and not yet with every subscriber.
+    pub(crate) in_flight: usize,
     /// Idle streams.
     pub(crate) streams: usize,
     /// Senders of durable messages.
@@ -83,6 +86,7 @@ impl Command {
                 "--no-relay" => given.no_relay = true,
                 "--seconds" => given.seconds = Some(value(&word, &mut words)?),
                 "--subscribers" => given.subscribers = Some(value(&word, &mut words)?),
+                "--in-flight" => given.in_flight = Some(value(&word, &mut words)?),
                 "--streams" => given.streams = Some(value(&word, &mut words)?),
                 "--senders" => given.senders = Some(value(&word, &mut words)?),
                 "--relay-bin" => given.relay = Some(value(&word, &mut words)?),
@@ -102,6 +106,7 @@ struct Given {
     no_relay: bool,
     seconds: Option<u64>,
     subscribers: Option<usize>,
+    in_flight: Option<usize>,
     streams: Option<usize>,
     senders: Option<usize>,
     relay: Option<PathBuf>,
@@ -119,6 +124,7 @@ impl Given {
             measure: Duration::from_secs(seconds),
             warm_up: Duration::from_millis(size(1000, 500) as u64),
             subscribers: self.subscribers.unwrap_or(size(1000, 100)),
+            in_flight: self.in_flight.unwrap_or(256),
             streams: self.streams.unwrap_or(size(5000, 200)),
             senders: self.senders.unwrap_or(size(64, 8)),
             relay: if self.no_relay { None } else { find_relay(self.relay)? },
@@ -127,6 +133,11 @@ impl Given {
         };
         if [args.subscribers, args.streams, args.senders].contains(&0) || !(1..=600).contains(&seconds) {
             return Err(Error::Usage("sizes start at 1, and seconds end at 600".into()));
+        }
+        if !(1..=1000).contains(&args.in_flight) {
+            return Err(Error::Usage(
+                "--in-flight is 1 to 1000: the plain service keeps no more for a subscriber".into(),
+            ));
         }
         Ok(args)
     }

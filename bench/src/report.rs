@@ -34,6 +34,7 @@ struct Machine {
 struct Settings {
     seconds: u64,
     subscribers: usize,
+    in_flight: usize,
     streams: usize,
     senders: usize,
     relay_settings: Vec<String>,
@@ -64,6 +65,7 @@ impl Report {
         let settings = Settings {
             seconds: args.measure.as_secs(),
             subscribers: args.subscribers,
+            in_flight: args.in_flight,
             streams: args.streams,
             senders: args.senders,
             relay_settings: args.relay_settings.clone(),

@@ -20,8 +20,6 @@ use crate::{
     subject::{FanOut, Feed},
 };
 
-/// Messages that may be under way: published, and not yet with every subscriber.
-pub(super) const IN_FLIGHT: usize = 256;
 /// Connections that are opened at the same time.
 const OPENING: usize = 32;
 /// How long the opening of all may take.
@@ -44,10 +42,10 @@ struct Hall {
 }
 
 impl Audience {
-    /// Connects `size` subscribers to `subject`.
-    pub(super) async fn open<S: FanOut>(subject: &Arc<S>, size: usize) -> Result<Self, Error> {
+    /// Connects `size` subscribers to `subject`, for at most `in_flight` messages under way.
+    pub(super) async fn open<S: FanOut>(subject: &Arc<S>, size: usize, in_flight: usize) -> Result<Self, Error> {
         let tallies = (0..size).map(|_| Tally::default()).collect();
-        let hall = Arc::new(Hall { tallies, flight: Flight::new(size), length: AtomicUsize::new(0) });
+        let hall = Arc::new(Hall { tallies, flight: Flight::new(size, in_flight), length: AtomicUsize::new(0) });
         let mut tasks = JoinSet::new();
         let turns = Arc::new(Semaphore::new(OPENING));
         let (ready, mut opened) = mpsc::channel(OPENING);
@@ -116,7 +114,7 @@ impl Seats {
     }
 }
 
-/// The messages under way. Each subscriber gets them in order, so the slots become free in order.
+/// The messages under way: published, and not yet with every subscriber. Each subscriber gets them in order, so the slots become free in order.
 pub(super) struct Flight {
     /// How many subscribers do not yet have the message of a slot.
     missing: Vec<AtomicUsize>,
@@ -125,9 +123,9 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    fn new(size: usize) -> Self {
-        let missing = (0..IN_FLIGHT).map(|_| AtomicUsize::new(0)).collect();
-        Self { missing, places: Semaphore::new(IN_FLIGHT), size }
+    fn new(size: usize, in_flight: usize) -> Self {
+        let missing = (0..in_flight).map(|_| AtomicUsize::new(0)).collect();
+        Self { missing, places: Semaphore::new(in_flight), size }
     }
 
     /// Waits for a free place. May be cancelled.
@@ -147,7 +145,7 @@ impl Flight {
 
     /// Waits until nothing is under way.
     pub(super) async fn landed(&self) {
-        let _ = self.places.acquire_many(IN_FLIGHT as u32).await;
+        let _ = self.places.acquire_many(self.missing.len() as u32).await;
     }
 
     /// One subscriber has got message `number`.
@@ -158,7 +156,7 @@ impl Flight {
     }
 
     fn slot(&self, number: u64) -> Option<&AtomicUsize> {
-        self.missing.get(number as usize % IN_FLIGHT)
+        self.missing.get(number as usize % self.missing.len())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, in_time},
     grpc::{FRAME_HEADER, PREFIX},
     report::Report,
-    subject::{FanOut, Floor, PlainTonic, Publisher, Relay, typical_length},
+    subject::{FanOut, Floor, PlainTonic, Publisher, Relay, Writes, typical_length},
 };
 
 /// The time between two messages of the paced load.
@@ -31,7 +31,9 @@ pub(super) async fn run(args: &Args, report: &mut Report) -> Result<(), Error> {
     }
     // The peers carry as many bytes as Relay was seen to send.
     subject(PlainTonic::start(length).await?, args, report).await?;
-    subject(Floor::start(FRAME_HEADER + PREFIX + length).await?, args, report).await?;
+    for writes in [Writes::Single, Writes::Batched] {
+        subject(Floor::start(writes, FRAME_HEADER + PREFIX + length).await?, args, report).await?;
+    }
     report.print("fanout_paced")?;
     report.print("fanout_saturated")
 }
@@ -39,7 +41,7 @@ pub(super) async fn run(args: &Args, report: &mut Report) -> Result<(), Error> {
 /// Runs both loads on one subject; answers how long its messages were.
 async fn subject<S: FanOut>(subject: S, args: &Args, report: &mut Report) -> Result<usize, Error> {
     let subject = Arc::new(subject);
-    let mut audience = Audience::open(&subject, args.subscribers).await?;
+    let mut audience = Audience::open(&subject, args.subscribers, args.in_flight).await?;
     let mut press = Press { publisher: subject.publish().await?, seats: audience.tallies(), next: 0 };
     for (scenario, pace) in [("fanout_paced", Some(PACE)), ("fanout_saturated", None)] {
         let load = tokio::select! {
@@ -48,7 +50,7 @@ async fn subject<S: FanOut>(subject: S, args: &Args, report: &mut Report) -> Res
         };
         report.add(
             scenario,
-            S::NAME,
+            subject.name(),
             [
                 ("deliveries", Some(load.operations / load.seconds), "1/s"),
                 ("latency_p50", load.latencies.quantile(0.5), "ms"),

@@ -27,14 +27,14 @@ pub(super) async fn run(args: &Args, report: &mut Report) -> Result<(), Error> {
 async fn subject<S: FanOut>(subject: S, args: &Args, report: &mut Report) -> Result<(), Error> {
     let before = settled_resident(subject.pid(), SETTLE).await?;
     let subject = Arc::new(subject);
-    let mut audience = Audience::open(&subject, args.streams).await?;
+    let mut audience = Audience::open(&subject, args.streams, args.in_flight).await?;
     let after = tokio::select! {
         after = settled_resident(subject.pid(), SETTLE) => after?,
         error = audience.lost() => return Err(error),
     };
     report.add(
         "idle",
-        S::NAME,
+        subject.name(),
         [
             ("rss_before", Some(before as f64), "KiB"),
             ("rss_after", Some(after as f64), "KiB"),

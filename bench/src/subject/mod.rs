@@ -9,7 +9,7 @@ mod server;
 mod sqlite_floor;
 
 pub(crate) use feed::Feed;
-pub(crate) use floor::Floor;
+pub(crate) use floor::{Floor, Writes};
 pub(crate) use plain_tonic::PlainTonic;
 pub(crate) use publisher::Publisher;
 pub(crate) use relay::{Relay, typical_length};
@@ -25,7 +25,7 @@ pub(crate) const TEXT: usize = 64;
 /// A server whose subscribers each get every message that is published.
 pub(crate) trait FanOut: Send + Sync + 'static {
     /// How the results name it.
-    const NAME: &'static str;
+    fn name(&self) -> &'static str;
 
     /// The server's process.
     fn pid(&self) -> u32;
@@ -40,7 +40,7 @@ pub(crate) trait FanOut: Send + Sync + 'static {
 /// What this program is when it was started as a server.
 pub(crate) enum Role {
     /// Copies frames of this many bytes to raw connections.
-    Floor(usize),
+    Floor(Writes, usize),
     /// Streams events with tonic.
     PlainTonic,
     /// Inserts rows into a database in this folder for so many seconds.
@@ -51,7 +51,8 @@ impl Role {
     /// Reads the words after `subject`.
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, Error> {
         match words.next().as_deref() {
-            Some(floor::ROLE) => Ok(Self::Floor(value(floor::ROLE, &mut words)?)),
+            Some(floor::ROLE) => Ok(Self::Floor(Writes::Single, value(floor::ROLE, &mut words)?)),
+            Some(floor::BATCHED_ROLE) => Ok(Self::Floor(Writes::Batched, value(floor::ROLE, &mut words)?)),
             Some(plain_tonic::ROLE) => Ok(Self::PlainTonic),
             Some(sqlite_floor::ROLE) => {
                 Ok(Self::SqliteFloor(value(sqlite_floor::ROLE, &mut words)?, value(sqlite_floor::ROLE, &mut words)?))
@@ -65,7 +66,7 @@ impl Role {
 pub(crate) fn serve(role: Role) -> Result<(), Error> {
     server::end_with_parent();
     match role {
-        Role::Floor(frame) => floor::serve(frame),
+        Role::Floor(writes, frame) => floor::serve(writes, frame),
         Role::PlainTonic => plain_tonic::serve(),
         Role::SqliteFloor(folder, seconds) => sqlite_floor::serve(&folder, seconds),
     }

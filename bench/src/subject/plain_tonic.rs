@@ -45,7 +45,9 @@ impl PlainTonic {
 }
 
 impl FanOut for PlainTonic {
-    const NAME: &'static str = "plain_tonic";
+    fn name(&self) -> &'static str {
+        "plain_tonic"
+    }
 
     fn pid(&self) -> u32 {
         self.server.pid

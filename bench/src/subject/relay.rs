@@ -114,7 +114,9 @@ impl Relay {
 }
 
 impl FanOut for Relay {
-    const NAME: &'static str = "relay";
+    fn name(&self) -> &'static str {
+        "relay"
+    }
 
     fn pid(&self) -> u32 {
         self.server.pid
