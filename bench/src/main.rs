@@ -51,6 +51,8 @@ async fn until_stopped(args: &Args) -> Result<(), Error> {
 
 async fn run(args: &Args) -> Result<(), Error> {
     let mut report = Report::new(args)?;
-    scenario::run(args, &mut report).await?;
-    report.save(&args.out)
+    let done = scenario::run(args, &mut report).await;
+    // What was measured before an error is worth keeping; the file says that the run is not whole.
+    report.save(&args.out, done.as_ref().err())?;
+    done
 }

@@ -45,6 +45,8 @@ struct Settings {
 pub(crate) struct Report {
     machine: Machine,
     settings: Settings,
+    /// Why the run ended early. Absent: it did not.
+    error: Option<String>,
     rows: Vec<Row>,
 }
 
@@ -72,7 +74,7 @@ impl Report {
         };
         let Machine { cores, kernel, memory_kib, cpu } = &machine;
         say(&format!("{cores} cores ({cpu}), {} MiB, Linux {kernel}", memory_kib / 1024))?;
-        Ok(Self { machine, settings, rows: Vec::new() })
+        Ok(Self { machine, settings, error: None, rows: Vec::new() })
     }
 
     /// The figures of `subject` in `scenario`: metric, value, unit. A figure that there is none of is left out.
@@ -117,8 +119,9 @@ impl Report {
         say(&format!("\n{}", layout(&table)))
     }
 
-    /// Writes the rows, the settings and the machine to `path`.
-    pub(crate) fn save(&self, path: &Path) -> Result<(), Error> {
+    /// Writes the rows, the settings and the machine to `path`, and the error that ended the run early.
+    pub(crate) fn save(&mut self, path: &Path, error: Option<&Error>) -> Result<(), Error> {
+        self.error = error.map(Error::to_string);
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
         fs::write(path, serde_json::to_vec_pretty(self)?)?;
         say(&format!("\nwritten to {}", path.display()))
