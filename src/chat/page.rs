@@ -91,7 +91,7 @@ impl fmt::Debug for PageTokens {
 }
 
 /// The token was not made here for this list.
-pub fn invalid() -> Error {
+pub(super) fn invalid() -> Error {
     Error::new(Reason::PageTokenInvalid, "page_token: was not made by this server for this list")
 }
 

@@ -72,7 +72,6 @@ pub fn router(
         feed,
         hub: hub.clone(),
         tokens: tokens.clone(),
-        metrics: metrics.clone(),
         draining: draining.clone(),
         max_request_bytes: limit,
         open_timeout: stream.open_timeout,

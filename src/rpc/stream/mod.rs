@@ -25,7 +25,6 @@ use crate::{
     hub::{Hub, Session},
     identity::{Caller, Tokens},
     lifecycle::Draining,
-    telemetry::Metrics,
 };
 
 /// The receive buffer of a stream: small, because most streams are silent upwards. It grows with what comes.
@@ -37,7 +36,6 @@ pub(super) struct Streams {
     pub(super) feed: Arc<Feed>,
     pub(super) hub: Arc<Hub>,
     pub(super) tokens: Tokens,
-    pub(super) metrics: Arc<Metrics>,
     pub(super) draining: Draining,
     pub(super) max_request_bytes: usize,
     pub(super) open_timeout: Duration,
