@@ -1,0 +1,5 @@
+//! What Relay does, seen from outside: real server processes, real clients, one module a behaviour.
+
+mod support;
+
+mod streams;

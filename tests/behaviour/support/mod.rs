@@ -1,0 +1,35 @@
+//! Servers as processes, clients as apps have them, and waiting on conditions instead of sleeping.
+
+mod clients;
+mod server;
+mod stream;
+mod token;
+
+use std::{future::Future, time::Duration};
+
+pub(crate) use clients::{Clients, error_of, message};
+pub(crate) use server::Server;
+pub(crate) use stream::Stream;
+pub(crate) use token::Token;
+
+/// How long anything in a test may take before it counts as never.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits for `what`, no longer than [`DEADLINE`].
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// Asks `condition` again and again until it holds, no longer than [`DEADLINE`].
+pub(crate) async fn eventually<F>(what: &str, mut condition: impl FnMut() -> F)
+where
+    F: Future<Output = bool>,
+{
+    let ask = async {
+        let mut again = tokio::time::interval(Duration::from_millis(10));
+        while !condition().await {
+            again.tick().await;
+        }
+    };
+    within(what, ask).await;
+}
