@@ -98,7 +98,6 @@ impl App {
             chat,
             feed,
             hub: hub.clone(),
-            db: db.clone(),
             tokens,
             clock,
             metrics: metrics.clone(),

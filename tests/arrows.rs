@@ -9,19 +9,21 @@ use std::{
 /// Each room (a top-level module of `src`) with the rooms it may import. Itself it always may.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", ANY),
+    ("cli", ANY),
     ("lib", &[]),
     ("app", ANY),
-    ("rpc", &["identity", "chat", "hub", "lifecycle", "config", "error", "clock", "telemetry"]),
-    ("identity", &["db", "hub", "limit", "config", "error", "clock", "telemetry"]),
-    ("chat", &["db", "hub", "limit", "config", "error", "clock", "telemetry"]),
-    ("hub", &["config", "error", "clock", "telemetry"]),
-    ("db", &["config", "error", "clock", "telemetry"]),
-    ("limit", &["config", "error", "clock", "telemetry"]),
+    ("rpc", &["identity", "chat", "hub", "lifecycle", "config", "error", "id", "clock", "telemetry"]),
+    ("identity", &["db", "hub", "limit", "config", "error", "id", "clock", "telemetry"]),
+    ("chat", &["db", "hub", "limit", "config", "error", "id", "clock", "telemetry"]),
+    ("hub", &["config", "error", "id", "clock", "telemetry"]),
+    ("db", &["config", "error", "id", "clock", "telemetry"]),
+    ("limit", &["config", "error", "id", "clock", "telemetry"]),
     ("lifecycle", &["config", "error", "clock", "telemetry"]),
     ("telemetry", &["config", "error", "clock"]),
-    ("config", &["error", "clock", "telemetry"]),
-    ("error", &["config", "clock", "telemetry"]),
-    ("clock", &["config", "error", "telemetry"]),
+    ("config", &["error", "id"]),
+    ("id", &["error"]),
+    ("error", &[]),
+    ("clock", &[]),
 ];
 const ANY: &[&str] = &["*"];
 

@@ -71,6 +71,11 @@ impl Chat {
         Self { inner: Arc::new(Inner { log, db, pages, limits }) }
     }
 
+    /// Whether the database answers.
+    pub async fn ping(&self) -> crate::error::Result<()> {
+        self.db().ping().await
+    }
+
     fn log(&self) -> &Log {
         &self.inner.log
     }

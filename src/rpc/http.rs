@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::extract::State;
 use http::{StatusCode, header};
 
-use crate::{db::Db, hub::Hub, lifecycle::Draining, telemetry::Metrics};
+use crate::{chat::Chat, hub::Hub, lifecycle::Draining, telemetry::Metrics};
 
 /// What the pages look at.
 pub(super) struct Pages {
-    pub(super) db: Db,
+    pub(super) chat: Chat,
     pub(super) metrics: Arc<Metrics>,
     pub(super) draining: Draining,
     pub(super) hub: Arc<Hub>,
@@ -25,7 +25,7 @@ pub(super) async fn ready(State(pages): State<Arc<Pages>>) -> (StatusCode, &'sta
     if pages.draining.is_set() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
-    match pages.db.ping().await {
+    match pages.chat.ping().await {
         Ok(()) => (StatusCode::OK, "ready\n"),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
     }

@@ -28,7 +28,6 @@ use crate::{
     chat::{Chat, Feed},
     clock::Clock,
     config::{ServerConfig, StreamConfig},
-    db::Db,
     error::{Error, Reason},
     hub::Hub,
     identity::Tokens,
@@ -42,7 +41,6 @@ pub struct Services {
     pub chat: Chat,
     pub feed: Arc<Feed>,
     pub hub: Arc<Hub>,
-    pub db: Db,
     pub tokens: Tokens,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
@@ -60,13 +58,14 @@ pub fn router(
     stream: &StreamConfig,
     max_sends_in_flight: usize,
 ) -> Result<Router, String> {
-    let Services { chat, feed, hub, db, tokens, clock, metrics, draining, health } = services;
+    let Services { chat, feed, hub, tokens, clock, metrics, draining, health } = services;
     let limit = server.max_request_bytes;
     let api = ChatApi { chat: chat.clone(), hub: hub.clone(), clock };
     let mut routes = Routes::new(ChatServiceServer::new(api).max_decoding_message_size(limit))
         .add_service(RoomServiceServer::new(RoomApi { chat: chat.clone() }).max_decoding_message_size(limit))
         .add_service(tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(health)));
     routes = add_reflection(routes)?;
+    let pages_chat = chat.clone();
     let streams = Arc::new(Streams {
         chat,
         feed,
@@ -89,7 +88,7 @@ pub fn router(
         .route("/health", get(pages::health))
         .route("/ready", get(pages::ready))
         .route("/metrics", get(pages::metrics))
-        .with_state(Arc::new(Pages { db, metrics, draining, hub }));
+        .with_state(Arc::new(Pages { chat: pages_chat, metrics, draining, hub }));
     Ok(pages
         .fallback_service(grpc)
         .layer(from_fn_with_state(web, translate_grpc_web))
