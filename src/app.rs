@@ -1,6 +1,6 @@
 //! The composition root: it alone picks the parts and wires them together.
 
-use std::{collections::HashSet, fs::File, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use tokio::{sync::mpsc, time::Instant};
@@ -19,13 +19,13 @@ use crate::{
     hub::{Hub, HubOptions},
     id::{ProjectId, UserId, UserKey},
     identity::{self, KeyRing, Tokens},
-    lifecycle::{Draining, Signals, Tasks},
-    rpc::{Listener, Services, WireEncoder, router},
-    telemetry::Metrics,
+    lifecycle::{self, Draining, Signals, Tasks},
+    rpc::{Listener, Services, WireEncoder, cors, router},
+    telemetry::{self, Metrics},
 };
 
 /// Batches of committed events that wait to be published; beyond it the log waits.
-const COMMITTED_BATCHES: usize = 64;
+const COMMITTED_BATCHES: usize = 4;
 
 /// Why a command failed, for the person who gave it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -44,14 +44,17 @@ pub struct App {
     stop_writing: CancellationToken,
     drain_timeout: Duration,
     reconnect_spread: Duration,
-    /// Held until the end: the data directory is this process's.
-    _lock: File,
+    signals: Signals,
 }
 
 impl App {
     /// Opens everything and binds the port. Nothing is served before [`App::run`].
     pub async fn start(config: &Config) -> Result<Self, Failure> {
-        let lock = lock(&config.server.data_dir)?;
+        let data_dir = &config.server.data_dir;
+        std::fs::create_dir_all(data_dir).map_err(|e| format!("server.data_dir {}: {e}", data_dir.display()))?;
+        // Before anybody is told that the server is there: from then on a signal means drain.
+        let signals = Signals::listen()?;
+        warn_of_few_files(config.server.max_connections);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let encoder: Arc<dyn Encoder> = Arc::new(WireEncoder);
         let metrics = Arc::new(Metrics::new());
@@ -120,7 +123,7 @@ impl App {
             stop_writing,
             drain_timeout: config.server.drain_timeout,
             reconnect_spread: config.server.reconnect_spread,
-            _lock: lock,
+            signals,
         })
     }
 
@@ -132,58 +135,64 @@ impl App {
     /// Serves until a signal, then drains. A second signal ends the process at once.
     ///
     /// # Errors
-    /// A task without which it is no server ended.
+    /// A task without which it is no server ended, or draining took longer than it may.
     pub async fn run(mut self) -> Result<(), Failure> {
-        let mut signals = Signals::listen()?;
-        let abort = CancellationToken::new();
-        let (stop_listening, router) = (CancellationToken::new(), self.router.clone());
-        self.tasks.spawn("listener", self.listener.run(router, stop_listening.clone(), abort.clone()));
-        self.health.set_service_status("", ServingStatus::Serving).await;
-        for service in SERVICES {
-            self.health.set_service_status(service, ServingStatus::Serving).await;
-        }
+        let (stop_listening, out_of_time) = (CancellationToken::new(), CancellationToken::new());
+        self.tasks.spawn("listener", self.listener.run(self.router, stop_listening.clone(), out_of_time.clone()));
+        report(&self.health, ServingStatus::Serving).await;
         tokio::select! {
-            () = signals.next() => {}
+            () = self.signals.next() => {}
             ended = self.tasks.next_ended() => return Err(format!("a task ended early: {ended:?}").into()),
         }
         tokio::spawn(async move {
-            signals.next().await;
+            self.signals.next().await;
             tracing::warn!("second signal: leaving at once");
             std::process::exit(1);
         });
         let deadline = Instant::now() + self.drain_timeout;
         tracing::info!(streams = self.hub.session_count(), "draining");
         self.draining.set();
-        for service in SERVICES.into_iter().chain([""]) {
-            self.health.set_service_status(service, ServingStatus::NotServing).await;
-        }
+        report(&self.health, ServingStatus::NotServing).await;
         drain(&self.hub, &*self.encoder, self.reconnect_spread, deadline - self.drain_timeout / 2).await;
         stop_listening.cancel();
         self.stop.cancel();
-        let mut last_call = Box::pin(tokio::time::sleep_until(deadline - self.drain_timeout / 10));
-        let mut out_of_time = false;
-        let mut failure = None;
-        loop {
-            tokio::select! {
-                ended = self.tasks.next_ended() => match ended {
-                    None => break,
-                    Some(Ok("listener")) => self.stop_writing.cancel(),
-                    Some(Ok(_)) => {}
-                    Some(Err(panic)) => failure = Some(panic),
-                },
-                () = &mut last_call, if !out_of_time => {
-                    out_of_time = true;
-                    abort.cancel();
+        let last_call = deadline - self.drain_timeout / 4;
+        tokio::spawn(async move {
+            tokio::time::sleep_until(last_call).await;
+            out_of_time.cancel();
+        });
+        let ending = async {
+            while let Some(ended) = self.tasks.next_ended().await {
+                // Only when nobody can send any more does the log write its last.
+                if ended? == "listener" {
+                    self.stop_writing.cancel();
                 }
             }
+            self.db.close().await;
+            Ok::<_, Failure>(())
+        };
+        tokio::time::timeout_at(deadline, ending).await.map_err(|_| "draining took longer than server.drain_timeout")?
+    }
+}
+
+async fn report(health: &HealthReporter, status: ServingStatus) {
+    for service in SERVICES {
+        health.set_service_status(service, status).await;
+    }
+}
+
+fn warn_of_few_files(max_connections: usize) {
+    match lifecycle::raise_open_files() {
+        Ok(files) if files < max_connections as u64 => {
+            tracing::warn!(files, max_connections, "the system allows fewer open files than server.max_connections");
         }
-        self.db.close().await;
-        failure.map_or(Ok(()), |panic| Err(panic.into()))
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
     }
 }
 
 /// What health reports on.
-const SERVICES: [&str; 2] = ["relay.chat.v1.ChatService", "relay.chat.v1.RoomService"];
+const SERVICES: [&str; 3] = ["", "relay.chat.v1.ChatService", "relay.chat.v1.RoomService"];
 
 /// Tells every stream to move, gives them the time that they were told to take, and ends those that are still there.
 async fn drain(hub: &Hub, encoder: &dyn Encoder, spread: Duration, at_most: Instant) {
@@ -197,24 +206,17 @@ async fn drain(hub: &Hub, encoder: &dyn Encoder, spread: Duration, at_most: Inst
         look.tick().await;
     }
     for session in hub.sessions() {
-        session.end(Err(Error::draining()));
+        session.end(Error::draining());
     }
 }
 
-/// Makes the data directory and takes it for this process.
-fn lock(data_dir: &Path) -> Result<File, Failure> {
-    let explain = |error: std::io::Error| format!("server.data_dir {}: {error}", data_dir.display());
-    std::fs::create_dir_all(data_dir).map_err(explain)?;
-    let file = File::create(data_dir.join("relay.lock")).map_err(explain)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(format!(
-            "server.data_dir {}: another relay is running on it; stop it or name another",
-            data_dir.display()
-        )
-        .into()),
-        Err(std::fs::TryLockError::Error(error)) => Err(explain(error).into()),
-    }
+/// Looks at all settings as [`App::start`] would, and touches nothing.
+pub fn check(config: &Config) -> Result<(), Failure> {
+    KeyRing::check(&config.auth)?;
+    Db::check(&config.database, &config.server.data_dir)?;
+    telemetry::log_filter(&config.log)?;
+    cors(&config.server.cors_origins).map(drop)?;
+    Ok(())
 }
 
 /// A token of `user` in `project`, signed with the key of the server that has this configuration.

@@ -4,9 +4,9 @@ use std::{io::Write as _, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use relay::{
-    app::{App, Failure, mint_token},
+    app::{App, Failure, check, mint_token},
     config::{self, Config, DEFAULTS, Overrides},
-    telemetry,
+    lifecycle, telemetry,
 };
 
 /// One server for conversations and notifications.
@@ -59,7 +59,7 @@ enum ConfigCommand {
 #[derive(Args)]
 struct Settings {
     /// A settings file; without it relay.toml is read if it is there.
-    #[arg(long)]
+    #[arg(long, env = "RELAY_CONFIG")]
     config: Option<PathBuf>,
     /// Where the database and the keys lie.
     #[arg(long)]
@@ -79,7 +79,9 @@ impl Settings {
         let mut set = self.set;
         set.extend(self.data_dir.map(|dir| ("server.data_dir".to_owned(), dir)));
         set.extend(listen.map(|listen| ("server.listen".to_owned(), listen)));
-        Ok(config::load(&Overrides { file: self.config, set }, std::env::vars())?)
+        // A variable that is no text is none of ours.
+        let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Ok(config::load(&Overrides { file: self.config, set }, variables)?)
     }
 }
 
@@ -90,7 +92,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
             say(&mint_token(&settings.load(None)?, &user, &project, ttl)?)
         }
         Command::Config { command: ConfigCommand::Check(settings) } => {
-            settings.load(None)?;
+            check(&settings.load(None)?)?;
             say("the settings are good")
         }
         Command::Config { command: ConfigCommand::Defaults } => say(DEFAULTS.trim_end()),
@@ -98,6 +100,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn serve(config: &Config) -> Result<(), Failure> {
+    check(config)?;
+    lifecycle::end_on_panic();
     telemetry::init_logs(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

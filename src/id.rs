@@ -37,13 +37,6 @@ pub struct UserKey {
     pub user: UserId,
 }
 
-impl ProjectId {
-    /// The project that every server has.
-    pub fn default_project() -> Self {
-        Self("default".into())
-    }
-}
-
 impl RoomId {
     /// A new id that sorts by time.
     pub fn generate() -> Self {
@@ -66,14 +59,14 @@ impl RoomKey {
     pub fn new(project: &ProjectId, room: RoomId) -> Self {
         Self { project: project.clone(), room }
     }
+
+    /// A user of the room's project.
+    pub fn user(&self, user: &UserId) -> UserKey {
+        UserKey { project: self.project.clone(), user: user.clone() }
+    }
 }
 
 impl UserKey {
-    /// Another user of the same project.
-    pub fn peer(&self, user: UserId) -> Self {
-        Self { project: self.project.clone(), user }
-    }
-
     /// A room of the user's project.
     pub fn room(&self, room: RoomId) -> RoomKey {
         RoomKey::new(&self.project, room)

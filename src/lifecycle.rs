@@ -1,32 +1,31 @@
 //! How a process runs and ends: signals, the tasks without which it is no server, the way out in two stages.
 
-use std::{
-    future::Future,
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{future::Future, io};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::JoinSet,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Whether the node is on its way out: it takes no new streams, and says so to whoever asks.
 #[derive(Clone, Debug, Default)]
-pub struct Draining(Arc<AtomicBool>);
+pub struct Draining(CancellationToken);
 
 impl Draining {
     /// From now on, it is.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.cancel();
     }
 
     /// Whether it is.
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.is_cancelled()
+    }
+
+    /// Runs `task` until it is done, or until the node is on its way out: `None`.
+    pub async fn run_until_set<T>(&self, task: impl Future<Output = T>) -> Option<T> {
+        self.0.run_until_cancelled(task).await
     }
 }
 
@@ -49,6 +48,21 @@ impl Signals {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// From now on a panic, in whatever task, ends the process: half a server is worse than none, and what was acknowledged
+/// is on disk.
+pub fn end_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
+/// Raises the limit of open files to what the system allows; answers it.
+pub fn raise_open_files() -> io::Result<u64> {
+    rlimit::increase_nofile_limit(u64::MAX)
 }
 
 /// Tasks that must run as long as the server does. One that ends early, by a panic or not, takes the process with it.

@@ -22,6 +22,7 @@ CREATE TABLE rooms (
     created_at       INTEGER NOT NULL,
     updated_at       INTEGER NOT NULL,
     deleted_at       INTEGER,
+    erased_at        INTEGER,                     -- when the last of a deleted room's messages went
     last_activity_at INTEGER NOT NULL,
     last_seq         INTEGER NOT NULL,
     last_position    INTEGER NOT NULL,
@@ -33,7 +34,7 @@ CREATE TABLE rooms (
 CREATE UNIQUE INDEX rooms_by_pair ON rooms (project_id, direct_key) WHERE direct_key IS NOT NULL;
 CREATE INDEX rooms_public_by_activity ON rooms (project_id, last_activity_at, room_id)
     WHERE kind = 1 AND deleted_at IS NULL;
-CREATE INDEX rooms_deleted ON rooms (deleted_at) WHERE deleted_at IS NOT NULL;
+CREATE INDEX rooms_to_erase ON rooms (deleted_at) WHERE deleted_at IS NOT NULL AND erased_at IS NULL;
 
 CREATE TABLE members (
     project_id TEXT NOT NULL,
@@ -79,6 +80,8 @@ CREATE TABLE reactions (
     position   INTEGER NOT NULL,                  -- of the event that added it: the order of reactions
     PRIMARY KEY (project_id, room_id, seq, emoji, user_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX reactions_by_user ON reactions (project_id, room_id, seq, user_id);
 
 -- All durable events but the creation of messages.
 CREATE TABLE events (

@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
 use super::{
     frame::{Encoder, Frame, RoomResume, Verdict},
-    message::MAX_TEXT_BYTES,
     room_of,
     store::{self, events::Tail, rooms::Followed},
     topic,
@@ -17,7 +17,7 @@ use crate::{
     clock::{Clock, Timestamp},
     db::Db,
     error::{Error, Result},
-    hub::{Follow, Hub, Session, Step, Topic},
+    hub::{Advance, Batch, Follow, Hub, Session, Standing, Step, Topic},
     id::{RoomId, UserKey},
     telemetry::Metrics,
 };
@@ -72,7 +72,7 @@ impl Feed {
         feed.hub.on_behind(Box::new(move |session| {
             if let Some(feed) = weak.upgrade() {
                 feed.metrics.fell_behind.inc();
-                feed.tasks.clone().spawn(async move { feed.serve(session).await });
+                feed.tasks.clone().spawn(async move { feed.serve(session, None).await });
             }
         }));
         feed
@@ -96,22 +96,24 @@ impl Feed {
             }
         }
         let now = self.clock.now();
-        let session = self.hub.open(caller.clone(), expires_at, now)?;
         let heartbeat_interval = self.options.heartbeat_interval;
-        let hello = Frame::Hello { session: session.id(), user: caller, heartbeat_interval, now, expires_at };
-        session.push(self.encoder.frame(&hello));
+        let session = self.hub.open(caller.clone(), expires_at, now, |session| {
+            let session = session.id();
+            self.encoder.frame(&Frame::Hello { session, user: caller, heartbeat_interval, now, expires_at })
+        })?;
         let (feed, opened) = (self.clone(), session.clone());
         self.tasks.spawn(async move {
             match feed.resume(&opened, held).await {
-                Ok(()) => feed.serve_opening(opened).await,
-                Err(error) => opened.end(Err(error)),
+                Ok(missed) => feed.serve(opened, Some(missed)).await,
+                Err(error) => opened.end(error),
             }
         });
         Ok(session)
     }
 
-    /// Lets the session follow the user's rooms, says how it stands to each, and finds out which it is behind in.
-    async fn resume(&self, session: &Arc<Session>, mut held: HashMap<RoomId, u64>) -> Result<()> {
+    /// Lets the session follow the user's rooms, says how it stands to each, and answers up to where it missed something.
+    async fn resume(&self, session: &Arc<Session>, mut held: HashMap<RoomId, u64>) -> Result<HashMap<Topic, u64>> {
+        let _turn = self.turn().await?;
         let user = session.owner().clone();
         let mut verdicts = Vec::new();
         let mut cursors: HashMap<Topic, u64> = HashMap::new();
@@ -128,22 +130,38 @@ impl Feed {
                 Follow::TakenOff => verdicts.push(RoomResume::left(followed.room)),
             }
         }
-        let strange = held.into_keys().filter(|room| !self.hub.follows(session, &topic(&user.room(room.clone()))));
-        verdicts.extend(strange.map(RoomResume::left));
-        for some in verdicts.chunks(RESUMED_PER_FRAME) {
-            session.push(self.encoder.frame(&Frame::Resumed(some.to_vec())));
-        }
+        verdicts.extend(held.into_keys().map(RoomResume::left));
+        self.hub.settle(session, |standing| self.verdicts(&user, verdicts, standing));
         self.hub.opened(session);
         // Read again, now that the session follows: what was committed before it did is in this answer, what comes after
-        // is published to it. Between the two there is nothing.
+        // is published to it.
+        let mut missed = HashMap::new();
         for Followed { room, last_position, .. } in store::rooms::followed(&self.db, &user).await? {
             let topic = topic(&user.room(room));
             if let Some(cursor) = cursors.remove(&topic) {
                 let step = Step { frames: None, reached: cursor, end: last_position };
-                self.hub.advance(session, &topic, cursor, step);
+                if self.hub.advance(session, &topic, cursor, step) == Advance::Behind {
+                    missed.insert(topic, last_position);
+                }
             }
         }
-        Ok(())
+        // The user was taken off these before the session was on them: nobody else tells it.
+        for (topic, _) in cursors {
+            let left = RoomResume::left(room_of(&topic).room);
+            self.hub.take_off(session, &topic, &self.encoder.frame(&Frame::Resumed(vec![left])));
+        }
+        Ok(missed)
+    }
+
+    /// The frames of those verdicts that hold. What the publisher has said since they were given is newer.
+    fn verdicts(&self, user: &UserKey, verdicts: Vec<RoomResume>, standing: &dyn Fn(&Topic) -> Standing) -> Vec<Bytes> {
+        let holds = |resume: &RoomResume| {
+            let standing = standing(&topic(&user.room(resume.room.clone())));
+            if resume.verdict == Verdict::Left { !standing.follows } else { !standing.taken_off }
+        };
+        let verdicts: Vec<RoomResume> = verdicts.into_iter().filter(holds).collect();
+        let frames = verdicts.chunks(RESUMED_PER_FRAME);
+        frames.map(|some| self.encoder.frame(&Frame::Resumed(some.to_vec()))).collect()
     }
 
     /// How a session that holds `held` of a room stands to it.
@@ -161,62 +179,72 @@ impl Feed {
         }
     }
 
-    async fn serve_opening(&self, session: Arc<Session>) {
-        self.drain_behind(&session).await;
-        session.push(self.encoder.frame(&Frame::CaughtUp));
-        if session.finish_catching_up() {
-            self.serve(session).await;
-        }
-    }
-
-    /// Serves a session that has taken the task of catching up.
-    async fn serve(&self, session: Arc<Session>) {
+    /// Serves a session, whose task of catching up the caller has, room after room and page by page, as fast as its reader
+    /// takes it, until it is behind nowhere. While it is being opened, `missed` says what `caught_up` waits for.
+    async fn serve(&self, session: Arc<Session>, mut missed: Option<HashMap<Topic, u64>>) {
+        let mut limit = PAGE_EVENTS;
         loop {
-            self.drain_behind(&session).await;
-            if session.is_over() || !session.finish_catching_up() {
-                return;
+            if missed.as_ref().is_some_and(HashMap::is_empty) {
+                session.push(self.encoder.frame(&Frame::CaughtUp));
+                missed = None;
             }
-        }
-    }
-
-    /// Serves the session, room after room and page by page, as fast as its reader takes it, until it is behind nowhere.
-    async fn drain_behind(&self, session: &Arc<Session>) {
-        while let Some(topic) = session.next_behind() {
+            let Some(topic) = session.next_behind() else {
+                if session.finish_catching_up() { continue } else { return }
+            };
             session.wait_for_space().await;
             if session.is_over() {
                 return;
             }
-            if let Err(error) = self.serve_page(session, &topic).await {
-                session.end(Err(error));
-                return;
+            match self.serve_page(&session, &topic, &mut limit).await {
+                Ok(reached) => {
+                    if let Some(missed) = &mut missed {
+                        missed.retain(|t, end| *t != topic || reached.is_some_and(|reached| reached < *end));
+                    }
+                }
+                Err(error) => return session.end(error),
             }
         }
     }
 
-    async fn serve_page(&self, session: &Session, topic: &Topic) -> Result<()> {
-        let Some(cursor) = self.hub.behind_at(session, topic) else { return Ok(()) };
+    /// Serves a page of at most `limit` events, which it fits to what the reader's queue takes. Answers the position that
+    /// was reached; `None` if the session does not follow the topic any more.
+    async fn serve_page(&self, session: &Session, topic: &Topic, limit: &mut u64) -> Result<Option<u64>> {
+        let Some(cursor) = self.hub.behind_at(session, topic) else { return Ok(None) };
         let room = room_of(topic);
         let tail = {
-            // Never closed.
-            let _turn = self.turns.acquire().await.map_err(|closed| Error::internal(&closed))?;
-            store::events::read(&self.db, &room, cursor, PAGE_EVENTS).await?
+            let _turn = self.turn().await?;
+            store::events::read(&self.db, &room, &session.owner().user, cursor, *limit).await?
         };
         let step = match tail {
-            Tail::Gone => return Ok(()),
+            Tail::Gone => {
+                let left = RoomResume::left(room.room);
+                self.hub.take_off(session, topic, &self.encoder.frame(&Frame::Resumed(vec![left])));
+                return Ok(None);
+            }
             Tail::Pruned { end } => {
                 let gap = RoomResume::at(room.room, Verdict::Gap, end);
                 Step { frames: Some(self.encoder.frame(&Frame::Resumed(vec![gap]))), reached: end, end }
             }
             Tail::Events { events, end } => {
-                let events = fitting(&events, self.options.queue_bytes / 2);
-                self.metrics.replayed.inc_by(events.len() as u64);
-                let batch = (!events.is_empty()).then(|| self.encoder.events(events));
-                let reached = batch.as_ref().map_or(cursor, crate::hub::Batch::last);
+                let some = fitting(&events, self.options.queue_bytes / 2);
+                // What did not fit was read in vain: read less the next time, and more again while it fits.
+                let fits = some.len() as u64;
+                *limit = if some.len() < events.len() { fits.max(4) } else { (*limit * 2).min(PAGE_EVENTS) };
+                self.metrics.replayed.inc_by(fits);
+                let batch = (!some.is_empty()).then(|| self.encoder.events(some));
+                let reached = batch.as_ref().map_or(cursor, Batch::last);
                 Step { frames: batch.map(|b| b.after(cursor)), reached, end }
             }
         };
-        self.hub.advance(session, topic, cursor, step);
-        Ok(())
+        let reached = step.reached;
+        let advance = self.hub.advance(session, topic, cursor, step);
+        Ok((advance != Advance::Gone).then_some(reached))
+    }
+
+    /// A turn at reading the log.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
+        // Never closed.
+        self.turns.acquire().await.map_err(|closed| Error::internal(&closed))
     }
 }
 
@@ -233,10 +261,11 @@ fn fitting(events: &[Event], bytes: usize) -> &[Event] {
 
 fn weight(event: &Event) -> usize {
     match &event.body {
-        EventBody::MessageCreated(message) | EventBody::MessageEdited(message) => {
-            message.content.weight().min(2 * MAX_TEXT_BYTES)
+        EventBody::MessageCreated(message) | EventBody::MessageEdited(message) => message.content.weight(),
+        EventBody::RoomUpdated(room) => {
+            let metadata = room.metadata.iter().map(|(key, value)| key.len() + value.len());
+            room.title.len() + room.description.len() + metadata.sum::<usize>()
         }
-        EventBody::RoomUpdated(room) => room.title.len() + room.description.len(),
         _ => 0,
     }
 }

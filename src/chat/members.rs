@@ -7,7 +7,7 @@ use super::{
     page::{self, Page},
     policy::{self, Action},
     room::{Member, NewMember, Role, RoomKind, RoomSummary},
-    rooms::{as_member, check_members, refuse_direct, require_reader},
+    rooms::{as_member, check_members, erase, refuse_direct, require_reader},
     store,
 };
 use crate::{
@@ -21,7 +21,7 @@ impl Chat {
         let limits = self.limits();
         let (user, id) = (caller.clone(), room.clone());
         self.log()
-            .write(move |unit| {
+            .write(0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let counters = unit.counters(&key).await?;
@@ -43,7 +43,7 @@ impl Chat {
     /// Leaves a room. Leaving again changes nothing.
     pub async fn leave(&self, caller: UserKey, room: RoomId) -> Result<()> {
         self.log()
-            .write(move |unit| {
+            .write(0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let counters = unit.counters(&key).await?;
@@ -55,7 +55,9 @@ impl Chat {
                     if !alone {
                         keep_an_owner(unit, &key, &member).await?;
                     }
-                    exit(unit, &key, &caller.user, &caller.user).await
+                    exit(unit, &key, &caller.user, &caller.user).await?;
+                    // Nobody could ever get into it again.
+                    if alone && kind == RoomKind::Private { erase(unit, &key, &caller.user).await } else { Ok(()) }
                 })
             })
             .await
@@ -69,7 +71,7 @@ impl Chat {
         check_members(&new, &caller.user)?;
         let limits = self.limits();
         self.log()
-            .write(move |unit| {
+            .write(0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let own = require(unit, &key, &caller.user, Action::AddMembers).await?;
@@ -96,7 +98,7 @@ impl Chat {
             return Err(Error::field("user_id", "is the caller; LeaveRoom is for that"));
         }
         self.log()
-            .write(move |unit| {
+            .write(0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let (own, member) = ranked(unit, &key, &caller.user, &user).await?;
@@ -111,7 +113,7 @@ impl Chat {
     /// Changes a member's role.
     pub async fn update_member(&self, caller: UserKey, room: RoomId, user: UserId, role: Role) -> Result<Member> {
         self.log()
-            .write(move |unit| {
+            .write(0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let (own, member) = ranked(unit, &key, &caller.user, &user).await?;
@@ -170,8 +172,7 @@ pub(super) async fn enter(
     user: &UserId,
     role: Role,
 ) -> Result<Member> {
-    let key = UserKey { project: room.project.clone(), user: user.clone() };
-    if store::rooms::count_rooms(&mut unit.tx, &key).await? >= limits.rooms_per_user as i64 {
+    if store::rooms::count_rooms(&mut unit.tx, &room.user(user)).await? >= limits.rooms_per_user as i64 {
         let limit = limits.rooms_per_user;
         return Err(Error::new(Reason::TooManyRooms, format!("{user} is in {limit} rooms, which is the limit")));
     }

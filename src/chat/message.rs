@@ -150,6 +150,7 @@ impl Content {
             ));
         }
         at_most("text", self.text.len(), MAX_TEXT_BYTES)?;
+        no_nul("text", &self.text)?;
         if let Some(content_type) = &self.content_type {
             check_media_type("content_type", content_type)?;
         }
@@ -236,6 +237,8 @@ pub fn check_metadata(metadata: &Metadata) -> Result<()> {
         if key.is_empty() || key.len() > MAX_METADATA_KEY_BYTES {
             return Err(Error::field("metadata", format!("has a key outside 1 to {MAX_METADATA_KEY_BYTES} bytes")));
         }
+        no_nul("metadata", key)?;
+        no_nul("metadata", value)?;
         if value.len() > MAX_METADATA_VALUE_BYTES {
             return Err(Error::field("metadata", format!("has a value above {MAX_METADATA_VALUE_BYTES} bytes")));
         }
@@ -249,6 +252,14 @@ pub fn check_emoji(emoji: &str) -> Result<()> {
         return Err(Error::field("emoji", format!("takes 1 to {MAX_EMOJI_BYTES} bytes without control characters")));
     }
     Ok(())
+}
+
+/// Refuses the one character that not every database keeps.
+pub fn no_nul(field: &str, text: &str) -> Result<()> {
+    match text.contains('\0') {
+        true => Err(Error::field(field, "has the character U+0000")),
+        false => Ok(()),
+    }
 }
 
 /// Checks a length.
@@ -290,6 +301,7 @@ mod tests {
         for (bad, field) in [
             (text(""), "text"),
             (text(&"x".repeat(MAX_TEXT_BYTES + 1)), "text"),
+            (text("a\0b"), "text"),
             (Content { content_type: Some("nonsense".into()), ..text("a") }, "content_type"),
             (Content { metadata: [("k".repeat(65), "v".into())].into(), ..text("a") }, "metadata"),
             (Content { metadata: [("k".into(), "v".repeat(513))].into(), ..text("a") }, "metadata"),

@@ -58,20 +58,26 @@ impl Chat {
         self.log().send(caller, message, reply)
     }
 
-    /// Sends a message, and answers when it is committed.
-    pub async fn send(&self, caller: UserKey, message: NewMessage) -> Result<Receipt> {
+    /// Queues a message; what it answers with is the outcome, after the commit.
+    ///
+    /// # Errors
+    /// FIELD_INVALID, OVERLOADED, DRAINING.
+    pub fn queue(
+        &self,
+        caller: UserKey,
+        message: NewMessage,
+    ) -> Result<impl Future<Output = Result<Receipt>> + Send + use<>> {
         let (answer, answered) = oneshot::channel();
         // A caller that hung up does not need the answer; the message is written all the same.
-        let reply = Box::new(|outcome| drop(answer.send(outcome)));
-        self.send_with(caller, message, reply)?;
-        answered.await.unwrap_or_else(|_| Err(Error::draining()))
+        self.send_with(caller, message, Box::new(|outcome| drop(answer.send(outcome))))?;
+        Ok(async { answered.await.unwrap_or_else(|_| Err(Error::draining())) })
     }
 
     /// Replaces the content of a message of the caller's own.
     pub async fn edit(&self, caller: UserKey, room: RoomId, seq: u64, content: Content) -> Result<Message> {
         content.check()?;
         self.log()
-            .write(move |unit| {
+            .write(content.weight(), move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     members::require(unit, &key, &caller.user, Action::ChangeOwnMessage).await?;
@@ -96,7 +102,7 @@ impl Chat {
     /// Deletes a message and leaves a tombstone. Deleting again changes nothing.
     pub async fn delete(&self, caller: UserKey, room: RoomId, seq: u64) -> Result<()> {
         self.log()
-            .write(move |unit| {
+            .write(0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let own = members::require(unit, &key, &caller.user, Action::Read).await?;
@@ -117,7 +123,7 @@ impl Chat {
     pub async fn react(&self, caller: UserKey, room: RoomId, seq: u64, emoji: String) -> Result<()> {
         check_emoji(&emoji)?;
         self.log()
-            .write(move |unit| {
+            .write(0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     members::require(unit, &key, &caller.user, Action::React).await?;
@@ -137,7 +143,7 @@ impl Chat {
     pub async fn unreact(&self, caller: UserKey, room: RoomId, seq: u64, emoji: String) -> Result<()> {
         check_emoji(&emoji)?;
         self.log()
-            .write(move |unit| {
+            .write(0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     members::require(unit, &key, &caller.user, Action::React).await?;
@@ -173,10 +179,12 @@ impl Chat {
             _ => return Err(page::invalid()),
         };
         let mut messages = store::messages::list(self.db(), &key, start, range.upwards, range.limit + 1).await?;
-        let limit = fitting(&messages).min(range.limit);
-        let next = messages.get(limit).map(|m| m.seq);
-        messages.truncate(limit);
-        let items = self.with_reactions(&key, messages, &caller.user).await?;
+        let beyond = messages.get(range.limit).map(|m| m.seq);
+        messages.truncate(range.limit);
+        let mut items = self.with_reactions(&key, messages, &caller.user).await?;
+        let fits = fitting(&items);
+        let next = items.get(fits).map(|(m, _)| m.seq).or(beyond);
+        items.truncate(fits);
         let next_page_token = next.map(|seq| self.pages().seal(&list, &[&seq.to_string()]));
         Ok(Listed { page: Page { items, next_page_token }, position: standing.last_position })
     }
@@ -195,10 +203,12 @@ impl Chat {
 }
 
 /// How many of these fit on a page; at least one.
-fn fitting(messages: &[Message]) -> usize {
+fn fitting(items: &[Reacted]) -> usize {
     let mut bytes = 0;
-    let fits = messages.iter().take_while(|message| {
-        bytes += message.content.weight();
+    let fits = items.iter().take_while(|(message, reactions)| {
+        let users = reactions.iter().flat_map(|r| &r.users).map(|user| user.as_str().len());
+        let emoji = reactions.iter().map(|r| r.emoji.len());
+        bytes += message.content.weight() + users.sum::<usize>() + emoji.sum::<usize>();
         bytes <= MAX_PAGE_BYTES
     });
     fits.count().max(1)
@@ -221,13 +231,17 @@ fn refuse_deleted(message: &Message) -> Result<()> {
 
 /// Whether the user has reacted with this emoji; an error if one more would be too many.
 async fn reacted_already(unit: &mut Unit, room: &RoomKey, seq: u64, emoji: &str, user: &UserId) -> Result<bool> {
-    let counts = store::messages::count_reactions(&mut unit.tx, room, seq, emoji, user).await?;
-    let full = !counts.used && counts.different >= MAX_EMOJI_PER_MESSAGE as u64;
-    if !counts.mine && (full || counts.of_user >= MAX_EMOJI_PER_USER as u64) {
+    let found = store::messages::reaction_use(&mut unit.tx, room, seq, emoji, user).await?;
+    if found.mine {
+        return Ok(true);
+    }
+    let full =
+        !found.used && store::messages::count_emoji(&mut unit.tx, room, seq).await? >= MAX_EMOJI_PER_MESSAGE as i64;
+    if full || found.of_user >= MAX_EMOJI_PER_USER as u64 {
         let message = format!(
             "a message has at most {MAX_EMOJI_PER_MESSAGE} different reactions, {MAX_EMOJI_PER_USER} of one user"
         );
         return Err(Error::new(Reason::TooManyReactions, message));
     }
-    Ok(counts.mine)
+    Ok(false)
 }

@@ -1,7 +1,8 @@
-//! What was committed goes to the sessions of this node, in the order of the commits.
+//! What was committed goes to the sessions of this node, in each room in the order of the commits.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use indexmap::IndexMap;
 use tokio::sync::mpsc;
 
@@ -11,8 +12,8 @@ use super::{
     topic,
 };
 use crate::{
-    hub::{Hub, Session, Topic},
-    id::{RoomKey, UserId, UserKey},
+    hub::{Hub, Topic},
+    id::{RoomKey, UserId},
     telemetry::Metrics,
 };
 
@@ -63,12 +64,12 @@ impl Publisher {
                 EventBody::MemberLeft(user) => {
                     self.give(&topic, &events[start..=i]);
                     start = i + 1;
-                    self.tell_left(room, &self.hub.unfollow(&user_key(room, user), &topic));
+                    self.hub.unfollow(&room.user(user), &topic, &self.left(room));
                 }
                 EventBody::RoomDeleted => {
                     self.give(&topic, &events[start..=i]);
                     start = i + 1;
-                    self.tell_left(room, &self.hub.dissolve(&topic));
+                    self.hub.dissolve(&topic, &self.left(room));
                 }
                 _ => {}
             }
@@ -89,22 +90,10 @@ impl Publisher {
         let joined = RoomResume::at(room.room.clone(), Verdict::Joined, position);
         let frame = self.encoder.frame(&Frame::Resumed(vec![joined]));
         // The verdict goes ahead of the first event: nothing else is published until this returns.
-        for session in self.hub.follow(&user_key(room, user), topic, position) {
-            session.push(frame.clone());
-        }
+        self.hub.follow(&room.user(user), topic, position, &frame);
     }
 
-    fn tell_left(&self, room: &RoomKey, sessions: &[Arc<Session>]) {
-        if sessions.is_empty() {
-            return;
-        }
-        let frame = self.encoder.frame(&Frame::Resumed(vec![RoomResume::left(room.room.clone())]));
-        for session in sessions {
-            session.push(frame.clone());
-        }
+    fn left(&self, room: &RoomKey) -> Bytes {
+        self.encoder.frame(&Frame::Resumed(vec![RoomResume::left(room.room.clone())]))
     }
-}
-
-fn user_key(room: &RoomKey, user: &UserId) -> UserKey {
-    UserKey { project: room.project.clone(), user: user.clone() }
 }

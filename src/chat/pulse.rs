@@ -53,7 +53,7 @@ impl Pulse {
         let due = self.hub.due(session, now.plus(self.every), MAX_POSITIONS);
         if now >= session.expires_at() {
             let message = "the stream's token has expired and was not renewed";
-            session.end(Err(Error::new(Reason::TokenExpired, message)));
+            session.end(Error::new(Reason::TokenExpired, message));
             return;
         }
         if due.warn {
@@ -61,10 +61,10 @@ impl Pulse {
         }
         match due.heartbeat {
             None => {}
-            Some(positions) if positions.is_empty() => session.push_if_idle(empty.clone()),
+            Some(positions) if positions.is_empty() => session.push(empty.clone()),
             Some(positions) => {
                 let positions = positions.into_iter().map(|(topic, position)| (room_of(&topic).room, position));
-                session.push_if_idle(self.encoder.frame(&Frame::Heartbeat { now, positions: positions.collect() }));
+                session.push(self.encoder.frame(&Frame::Heartbeat { now, positions: positions.collect() }));
             }
         }
     }

@@ -52,10 +52,10 @@ impl Retention {
         while !stop.is_cancelled() {
             let more = self
                 .log
-                .write(move |unit| {
+                .write(0, move |unit| {
                     Box::pin(async move {
                         let pruned = store::events::prune(&mut unit.tx, before, ROWS).await? > 0;
-                        Ok(store::events::erase_deleted(&mut unit.tx, ROWS).await? || pruned)
+                        Ok(store::events::erase_deleted(&mut unit.tx, unit.now, ROWS).await? || pruned)
                     })
                 })
                 .await?;

@@ -1,7 +1,7 @@
 //! Rooms and members: what they are.
 
 use crate::{
-    chat::message::{Message, Metadata, at_most, check_metadata},
+    chat::message::{Message, Metadata, at_most, check_metadata, no_nul},
     clock::Timestamp,
     error::{Error, Result},
     id::{RoomId, UserId},
@@ -136,7 +136,14 @@ impl Profile {
             return Err(Error::field("title", "has a control character"));
         }
         at_most("description", self.description.len(), MAX_DESCRIPTION_BYTES)?;
+        no_nul("description", &self.description)?;
         check_metadata(&self.metadata)
+    }
+
+    /// About how many bytes it takes.
+    pub fn weight(&self) -> usize {
+        let metadata = self.metadata.iter().map(|(key, value)| key.len() + value.len());
+        self.title.len() + self.description.len() + metadata.sum::<usize>()
     }
 }
 

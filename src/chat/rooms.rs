@@ -40,7 +40,7 @@ impl Chat {
         }
         let limits = self.limits();
         self.log()
-            .write(move |unit| {
+            .write(new.profile.weight(), move |unit| {
                 Box::pin(async move {
                     let id = new.id.unwrap_or_else(RoomId::generate);
                     let key = caller.room(id.clone());
@@ -96,7 +96,7 @@ impl Chat {
     /// Changes what a room says of itself.
     pub async fn update_room(&self, caller: UserKey, room: RoomId, change: ProfileChange) -> Result<Room> {
         self.log()
-            .write(move |unit| {
+            .write(0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     members::require(unit, &key, &caller.user, Action::UpdateRoom).await?;
@@ -125,16 +125,14 @@ impl Chat {
     /// Deletes a room for everyone.
     pub async fn delete_room(&self, caller: UserKey, room: RoomId) -> Result<()> {
         self.log()
-            .write(move |unit| {
+            .write(0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let kind = unit.counters(&key).await?.kind;
                     members::require(unit, &key, &caller.user, Action::Read).await?;
                     refuse_direct(kind)?;
                     members::require(unit, &key, &caller.user, Action::DeleteRoom).await?;
-                    unit.append(&key, &caller.user, EventBody::RoomDeleted).await?;
-                    unit.counters(&key).await?.member_count = 0;
-                    store::rooms::delete(&mut unit.tx, &key, unit.now).await
+                    erase(unit, &key, &caller.user).await
                 })
             })
             .await
@@ -149,7 +147,7 @@ impl Chat {
         let user = caller.clone();
         let (room, created) = self
             .log()
-            .write(move |unit| {
+            .write(0, move |unit| {
                 Box::pin(async move {
                     if let Some(room) = store::rooms::find_direct(&mut unit.tx, &caller, &other).await? {
                         return Ok((room, false));
@@ -158,7 +156,9 @@ impl Chat {
                     let key = caller.room(id.clone());
                     let pair = Some((caller.user.clone(), other.clone()));
                     let room = blank(id.clone(), RoomKind::Direct, Profile::default(), &caller.user, unit.now, pair);
-                    store::rooms::insert(&mut unit.tx, &key, &room).await?;
+                    if !store::rooms::insert(&mut unit.tx, &key, &room).await? {
+                        return Err(Error::internal(&"a direct room of the pair was there after all"));
+                    }
                     for user in [&caller.user, &other] {
                         members::enter(unit, &limits, &key, &caller.user, user, Role::Member).await?;
                     }
@@ -217,6 +217,15 @@ fn blank(
         member_count: 0,
         pair,
     }
+}
+
+/// Deletes a room in the transaction: nothing is found in it from here on.
+pub(super) async fn erase(unit: &mut Unit, key: &RoomKey, actor: &UserId) -> Result<()> {
+    unit.append(key, actor, EventBody::RoomDeleted).await?;
+    let counters = unit.counters(key).await?;
+    counters.member_count = 0;
+    counters.deleted = true;
+    store::rooms::delete(&mut unit.tx, key, unit.now).await
 }
 
 /// The room as it stands in the transaction, with the counters that are not written yet.

@@ -31,7 +31,7 @@ pub fn load(overrides: &Overrides, environment: impl Iterator<Item = (String, St
     let mut table: Table = DEFAULTS.parse().map_err(|e| LoadError(format!("relay.default.toml: {e}")))?;
     if let Some((path, text)) = read_file(overrides.file.as_deref())? {
         let name = path.display().to_string();
-        let layer: Table = text.parse().map_err(|e| LoadError(format!("{name}: {e}")))?;
+        let layer: Table = text.parse().map_err(|e: toml::de::Error| syntax(&name, &text, &e))?;
         merge(&mut table, layer, &name)?;
     }
     for (name, text) in environment.filter(|(n, _)| n.starts_with("RELAY_") && !NOT_SETTINGS.contains(&n.as_str())) {
@@ -43,11 +43,18 @@ pub fn load(overrides: &Overrides, environment: impl Iterator<Item = (String, St
     for (key, text) in &overrides.set {
         set(&mut table, key, text, "--set")?;
     }
-    let config: Config = Value::Table(table).try_into().map_err(|e| LoadError(format!("settings: {e}")))?;
+    let config: Config =
+        Value::Table(table).try_into().map_err(|e: toml::de::Error| LoadError(format!("settings: {}", e.message())))?;
     match config.problems() {
         problems if problems.is_empty() => Ok(config),
         problems => Err(LoadError(problems.join("\n"))),
     }
+}
+
+/// Says where a file cannot be read, without its text: the line may hold a secret.
+fn syntax(name: &str, text: &str, error: &toml::de::Error) -> LoadError {
+    let line = error.span().and_then(|span| text.get(..span.start)).map_or(1, |before| before.lines().count().max(1));
+    LoadError(format!("{name}, near line {line}: {}", error.message()))
 }
 
 fn read_file(named: Option<&Path>) -> Result<Option<(PathBuf, String)>, LoadError> {

@@ -35,6 +35,11 @@ impl Db {
         Ok(Self { engine: sqlite::Sqlite::open(config, data_dir).await? })
     }
 
+    /// Looks at the settings, and opens nothing.
+    pub fn check(config: &DatabaseConfig, data_dir: &Path) -> std::result::Result<(), OpenError> {
+        sqlite::path(config, data_dir).map(drop)
+    }
+
     /// Begins a transaction that may write. It waits for the one before it.
     pub async fn begin(&self) -> Result<Tx> {
         self.engine.begin().await.map_err(storage)

@@ -1,6 +1,12 @@
 //! SQLite: one file, one writer, several readers beside it.
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use sqlx::{
     AssertSqlSafe, Executor as _, Sqlite as Engine, SqlitePool, Transaction,
@@ -17,6 +23,8 @@ type Result<T> = std::result::Result<T, sqlx::Error>;
 pub(super) struct Sqlite {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Held as long as the database is open: it is this process's. Another would not see what this one publishes.
+    _lock: Arc<File>,
 }
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves nothing behind.
@@ -26,12 +34,8 @@ pub struct Tx {
 
 impl Sqlite {
     pub(super) async fn open(config: &DatabaseConfig, data_dir: &Path) -> std::result::Result<Self, OpenError> {
-        let path = match config.url.as_str() {
-            "" => data_dir.join("relay.db"),
-            url => url.strip_prefix("sqlite:").map(|p| p.trim_start_matches("//").into()).ok_or_else(|| {
-                OpenError("database.url: this version of Relay takes sqlite:<path>, or nothing for the default".into())
-            })?,
-        };
+        let path = path(config, data_dir)?;
+        let lock = lock(&path)?;
         let explain = |error: sqlx::Error| OpenError(format!("cannot open the database {}: {error}", path.display()));
         let options = SqliteConnectOptions::new()
             .filename(&path)
@@ -55,7 +59,7 @@ impl Sqlite {
             other => OpenError(format!("cannot migrate the database {}: {other}", path.display())),
         })?;
         let readers = pool(config.read_connections).connect_with(options.read_only(true)).await.map_err(explain)?;
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, _lock: Arc::new(lock) })
     }
 
     pub(super) async fn begin(&self) -> Result<Tx> {
@@ -70,6 +74,31 @@ impl Sqlite {
     pub(super) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+/// The file that `config` names.
+pub(super) fn path(config: &DatabaseConfig, data_dir: &Path) -> std::result::Result<PathBuf, OpenError> {
+    let named = match config.url.as_str() {
+        "" => return Ok(data_dir.join("relay.db")),
+        url => url.strip_prefix("sqlite:").map(|path| path.trim_start_matches("//")),
+    };
+    match named {
+        Some(path) if !path.is_empty() && !path.starts_with(':') && !path.contains('?') => Ok(path.into()),
+        _ => Err(OpenError("database.url: takes sqlite:<path of a file>, or nothing for the default".into())),
+    }
+}
+
+fn lock(path: &Path) -> std::result::Result<File, OpenError> {
+    let lock = path.with_added_extension("lock");
+    let explain = |error: io::Error| OpenError(format!("{}: {error}", lock.display()));
+    let file = File::create(&lock).map_err(explain)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(OpenError(format!("{}: another relay has it open; stop it, or name another", path.display())))
+        }
+        Err(TryLockError::Error(error)) => Err(explain(error)),
     }
 }
 

@@ -85,11 +85,9 @@ impl Channel {
         state.closed
     }
 
-    /// Removes all; answers who it was.
-    pub(super) fn remove_all(&self) -> Vec<Arc<Session>> {
-        let mut state = self.state.lock();
-        state.closed = true;
-        state.subscribers.drain(..).map(|(_, s)| s.session).collect()
+    /// Who follows.
+    pub(super) fn sessions(&self) -> Vec<Arc<Session>> {
+        self.state.lock().subscribers.values().map(|s| s.session.clone()).collect()
     }
 
     /// Queues `batch` for every live subscriber; answers those that fell behind by it, and how many got it.

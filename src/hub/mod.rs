@@ -4,7 +4,8 @@
 //! - A [`Session`] gets the frames of a [`Topic`] in the order of their positions, each once, or is marked *behind* and
 //!   gets them from the log: [`Hub::publish`] never blocks and never drops for a slow reader.
 //! - For one topic, `publish` is called by one task at a time, in the order of positions.
-//! - A session's queue is bounded in bytes. What passes the bound is not queued; the session falls behind instead.
+//! - A session's queue is bounded in bytes: events that would pass the bound are not queued, the session falls behind
+//!   instead. A reader to whom nothing is queued takes one batch of any size.
 //! - Locks are taken in the order session topics, channel, session queue, and never held across an await.
 
 mod batch;
@@ -14,5 +15,5 @@ mod session;
 
 pub use batch::Batch;
 pub use channel::{Advance, Step, Topic};
-pub use registry::{Due, Follow, Hub, HubOptions, OnBehind};
-pub use session::{Ending, Session, SessionId};
+pub use registry::{Due, Follow, Hub, HubOptions, OnBehind, Standing};
+pub use session::{Session, SessionId};

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use super::{Advance, Batch, Session, SessionId, Step, Topic, channel::Channel};
@@ -58,17 +59,20 @@ impl Hub {
         let _ = self.on_behind.set(callee);
     }
 
-    /// Opens a session of `owner` that lives until `expires_at`. [`Hub::close`] takes it off again.
+    /// Opens a session of `owner` that lives until `expires_at`, with its first frame. [`Hub::close`] takes it off again.
     ///
     /// # Errors
     /// TOO_MANY_STREAMS when the user has as many as they may.
-    pub fn open(&self, owner: UserKey, expires_at: Timestamp, now: Timestamp) -> Result<Arc<Session>> {
-        let session = Arc::new(Session::new(
-            owner.clone(),
-            self.options.queue_bytes,
-            expires_at,
-            now.plus(self.options.heartbeat_interval),
-        ));
+    pub fn open(
+        &self,
+        owner: UserKey,
+        expires_at: Timestamp,
+        now: Timestamp,
+        first: impl FnOnce(&Session) -> Bytes,
+    ) -> Result<Arc<Session>> {
+        let beat_at = now.plus(self.options.heartbeat_interval);
+        let session = Arc::new(Session::new(owner.clone(), self.options.queue_bytes, expires_at, beat_at));
+        session.push(first(&session));
         {
             let mut owners = self.owners.lock();
             let of_user = owners.entry(owner).or_default();
@@ -98,7 +102,11 @@ impl Hub {
                 }
             }
         }
-        let topics = std::mem::take(&mut session.follows.lock().topics);
+        let topics = {
+            let mut follows = session.follows.lock();
+            follows.closed = true;
+            std::mem::take(&mut follows.topics)
+        };
         for topic in topics {
             self.leave_channel(&topic, session.id());
         }
@@ -123,19 +131,27 @@ impl Hub {
     /// it since it was opened.
     pub fn follow_behind(&self, session: &Arc<Session>, topic: &Topic, cursor: u64) -> Follow {
         let mut follows = session.follows.lock();
-        if follows.taken_off.as_ref().is_some_and(|t| t.contains(topic)) {
-            return Follow::TakenOff;
-        }
-        if !follows.topics.insert(topic.clone()) {
+        if follows.topics.contains(topic) {
             return Follow::Already;
         }
+        if follows.closed || follows.taken_off.as_ref().is_some_and(|t| t.contains(topic)) {
+            return Follow::TakenOff;
+        }
+        follows.topics.insert(topic.clone());
         self.join_channel(session, topic, cursor, false);
         Follow::New
     }
 
-    /// Whether the session follows a topic.
-    pub fn follows(&self, session: &Session, topic: &Topic) -> bool {
-        session.follows.lock().topics.contains(topic)
+    /// Queues what `frames` makes of how a session that is being opened stands to topics. Nothing changes meanwhile.
+    pub fn settle(&self, session: &Session, frames: impl FnOnce(&dyn Fn(&Topic) -> Standing) -> Vec<Bytes>) {
+        let follows = session.follows.lock();
+        let standing = |topic: &Topic| Standing {
+            follows: follows.topics.contains(topic),
+            taken_off: follows.taken_off.as_ref().is_some_and(|t| t.contains(topic)),
+        };
+        for frame in frames(&standing) {
+            session.push(frame);
+        }
     }
 
     /// The opening is over: all that the session should follow, it follows.
@@ -143,52 +159,46 @@ impl Hub {
         session.follows.lock().taken_off = None;
     }
 
-    /// Lets all sessions of a user follow a topic, live after `cursor`. Answers those that did not follow it before.
-    pub fn follow(&self, owner: &UserKey, topic: &Topic, cursor: u64) -> Vec<Arc<Session>> {
-        let mut joined = self.owners.lock().get(owner).cloned().unwrap_or_default();
-        joined.retain(|session| {
+    /// Lets all sessions of a user follow a topic, live after `cursor`; those that did not before are told by `joined`.
+    pub fn follow(&self, owner: &UserKey, topic: &Topic, cursor: u64, joined: &Bytes) {
+        for session in self.of(owner) {
             let mut follows = session.follows.lock();
-            if let Some(taken_off) = &mut follows.taken_off {
-                taken_off.remove(topic);
-            }
-            let new = follows.topics.insert(topic.clone());
-            if new {
-                self.join_channel(session, topic, cursor, true);
-            }
-            new
-        });
-        joined
-    }
-
-    /// Takes all sessions of a user off a topic. Answers those that followed it.
-    pub fn unfollow(&self, owner: &UserKey, topic: &Topic) -> Vec<Arc<Session>> {
-        let mut left = self.owners.lock().get(owner).cloned().unwrap_or_default();
-        left.retain(|session| {
-            let mut follows = session.follows.lock();
-            if let Some(taken_off) = &mut follows.taken_off {
-                taken_off.insert(topic.clone());
-            }
-            let followed = follows.topics.remove(topic);
-            if followed {
-                self.leave_channel(topic, session.id());
-            }
-            followed
-        });
-        left
-    }
-
-    /// Takes everybody off a topic that ends. Answers who it was.
-    pub fn dissolve(&self, topic: &Topic) -> Vec<Arc<Session>> {
-        let Some(channel) = self.channels.write().remove(topic) else { return Vec::new() };
-        let left = channel.remove_all();
-        for session in &left {
-            let mut follows = session.follows.lock();
-            follows.topics.remove(topic);
-            if let Some(taken_off) = &mut follows.taken_off {
-                taken_off.insert(topic.clone());
+            if !follows.closed && follows.topics.insert(topic.clone()) {
+                session.push(joined.clone());
+                self.join_channel(&session, topic, cursor, true);
             }
         }
-        left
+    }
+
+    /// Takes all sessions of a user off a topic; those that followed it are told by `left`.
+    pub fn unfollow(&self, owner: &UserKey, topic: &Topic, left: &Bytes) {
+        for session in self.of(owner) {
+            self.take_off(&session, topic, left);
+        }
+    }
+
+    /// Takes one session off a topic, and tells it by `left`.
+    pub fn take_off(&self, session: &Session, topic: &Topic, left: &Bytes) {
+        let mut follows = session.follows.lock();
+        if let Some(taken_off) = &mut follows.taken_off {
+            taken_off.insert(topic.clone());
+        }
+        if follows.topics.remove(topic) {
+            session.push(left.clone());
+            self.leave_channel(topic, session.id());
+        }
+    }
+
+    /// Takes everybody off a topic that ends, and tells them by `left`.
+    pub fn dissolve(&self, topic: &Topic, left: &Bytes) {
+        let channel = self.channels.read().get(topic).cloned();
+        for session in channel.iter().flat_map(|channel| channel.sessions()) {
+            self.take_off(&session, topic, left);
+        }
+    }
+
+    fn of(&self, owner: &UserKey) -> Vec<Arc<Session>> {
+        self.owners.lock().get(owner).cloned().unwrap_or_default()
     }
 
     /// Whether anybody here follows `topic`: if not, there is nothing to encode.
@@ -235,7 +245,8 @@ impl Hub {
     pub fn due(&self, session: &Session, now: Timestamp, max_positions: usize) -> Due {
         let warn = session.take_warning(now, self.options.renew_warning);
         let beat_at = session.beat_at.load(Ordering::Relaxed);
-        if now < Timestamp(beat_at) {
+        // What waits already says that the stream is alive.
+        if now < Timestamp(beat_at) || !session.is_idle() {
             return Due { warn, heartbeat: None };
         }
         session.beat_at.store(now.plus(self.options.heartbeat_interval).0, Ordering::Relaxed);
@@ -276,6 +287,15 @@ pub enum Follow {
     Already,
     /// It must not: it left while it was being opened.
     TakenOff,
+}
+
+/// How a session that is being opened stands to a topic.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// It follows it.
+    pub follows: bool,
+    /// It was taken off it since it was opened, and told so; it may be on it again, and was told that too.
+    pub taken_off: bool,
 }
 
 /// What [`Hub::due`] found.

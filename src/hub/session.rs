@@ -12,13 +12,18 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::Topic;
-use crate::{clock::Timestamp, error::Error, id::UserKey};
+use crate::{
+    clock::Timestamp,
+    error::{Error, Reason},
+    id::UserKey,
+};
 
 /// A session's name, unique for ever.
 pub type SessionId = Uuid;
 
-/// How a stream ends: well, or with an error.
-pub type Ending = Result<(), Error>;
+/// What frames that are queued regardless of the bound may add to it: a client that has them made and does not read them
+/// ends its stream.
+const REGARDLESS_BYTES: usize = 1 << 20;
 
 /// What one poll hands to the connection at most: an HTTP/2 DATA frame of the default size.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -29,7 +34,7 @@ pub struct Session {
     owner: UserKey,
     queue_bytes: usize,
     queue: Mutex<Queue>,
-    space: Notify,
+    changed: Notify,
     pub(super) follows: Mutex<Follows>,
     behind: Mutex<VecDeque<Topic>>,
     catching_up: AtomicBool,
@@ -43,7 +48,7 @@ struct Queue {
     frames: VecDeque<Bytes>,
     bytes: usize,
     reader: Option<Waker>,
-    ending: Option<Ending>,
+    ending: Option<Error>,
     /// The reader is gone, or has been told the ending.
     closed: bool,
 }
@@ -52,8 +57,11 @@ struct Queue {
 #[derive(Default)]
 pub(super) struct Follows {
     pub(super) topics: HashSet<Topic>,
-    /// While the session is being opened: the topics it was taken off. What was read before that must not bring it back.
+    /// While the session is being opened: the topics it was taken off, even if it is on them again. What was read before
+    /// that says nothing about them any more.
     pub(super) taken_off: Option<HashSet<Topic>>,
+    /// The session is over, and follows nothing any more.
+    pub(super) closed: bool,
 }
 
 impl Session {
@@ -63,8 +71,8 @@ impl Session {
             owner,
             queue_bytes,
             queue: Mutex::default(),
-            space: Notify::new(),
-            follows: Mutex::new(Follows { topics: HashSet::new(), taken_off: Some(HashSet::new()) }),
+            changed: Notify::new(),
+            follows: Mutex::new(Follows { taken_off: Some(HashSet::new()), ..Follows::default() }),
             behind: Mutex::default(),
             // Whoever opens it has the task first.
             catching_up: AtomicBool::new(true),
@@ -84,32 +92,38 @@ impl Session {
         &self.owner
     }
 
-    /// Queues a frame whatever the queue holds: for answers and control frames, whose number is bounded elsewhere.
+    /// Queues a frame whatever the queue holds: for answers, verdicts and what is served from the log. A reader that lets
+    /// far more of them wait than the queue takes is ended.
     pub fn push(&self, frame: Bytes) {
         let waker = {
             let mut queue = self.queue.lock();
             if queue.closed {
                 return;
             }
-            queue.bytes += frame.len();
-            queue.frames.push_back(frame);
+            if queue.bytes > 4 * self.queue_bytes + REGARDLESS_BYTES {
+                let message = "the stream's answers are not read";
+                queue.ending.get_or_insert_with(|| Error::new(Reason::Overloaded, message));
+                queue.frames.clear();
+                queue.bytes = 0;
+            } else {
+                queue.bytes += frame.len();
+                queue.frames.push_back(frame);
+            }
             queue.reader.take()
         };
         wake(waker);
     }
 
-    /// Queues a frame if nothing else waits: for frames that say only that the stream is alive.
-    pub fn push_if_idle(&self, frame: Bytes) {
-        if self.queue.lock().frames.is_empty() {
-            self.push(frame);
-        }
+    /// Whether nothing waits for the reader.
+    pub fn is_idle(&self) -> bool {
+        self.queue.lock().frames.is_empty()
     }
 
-    /// Queues a frame if it fits, or if nothing waits at all.
+    /// Queues a frame if it fits, or if nothing waits at all. A stream that is ending takes no more, and does not mind.
     pub(super) fn offer(&self, frame: Bytes) -> bool {
         let waker = {
             let mut queue = self.queue.lock();
-            if queue.closed {
+            if queue.closed || queue.ending.is_some() {
                 return true;
             }
             if queue.bytes + frame.len() > self.queue_bytes && !queue.frames.is_empty() {
@@ -124,13 +138,13 @@ impl Session {
     }
 
     /// Ends the stream once what is queued has been read. The first ending counts.
-    pub fn end(&self, ending: Ending) {
+    pub fn end(&self, ending: Error) {
         let waker = {
             let mut queue = self.queue.lock();
             queue.ending.get_or_insert(ending);
             queue.reader.take()
         };
-        self.space.notify_waiters();
+        self.changed.notify_waiters();
         wake(waker);
     }
 
@@ -143,23 +157,22 @@ impl Session {
             std::mem::take(&mut queue.frames)
         };
         drop(frames);
-        self.space.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     /// Whether the reader is gone or the stream is ending.
     pub fn is_over(&self) -> bool {
-        let queue = self.queue.lock();
-        queue.closed || queue.ending.is_some()
+        self.queue.lock().is_over()
     }
 
     /// The next bytes for the reader: what is ready, joined up to the size of one DATA frame; or the ending.
-    pub fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Ending>> {
+    pub fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Error>> {
         let mut queue = self.queue.lock();
         if let Some(bytes) = queue.take() {
             let roomy = queue.bytes <= self.queue_bytes / 2;
             drop(queue);
             if roomy {
-                self.space.notify_waiters();
+                self.changed.notify_waiters();
             }
             return Poll::Ready(Ok(bytes));
         }
@@ -176,15 +189,22 @@ impl Session {
 
     /// Waits until at most half of the queue's bytes wait, or the stream is over.
     pub async fn wait_for_space(&self) {
+        self.wait_until(|queue| queue.is_over() || queue.bytes <= self.queue_bytes / 2).await;
+    }
+
+    /// Waits until the stream is over.
+    pub async fn over(&self) {
+        self.wait_until(Queue::is_over).await;
+    }
+
+    async fn wait_until(&self, condition: impl Fn(&Queue) -> bool) {
         loop {
-            let notified = self.space.notified();
+            let notified = self.changed.notified();
             tokio::pin!(notified);
+            // Before the look, so that a change after it is not missed.
             notified.as_mut().enable();
-            {
-                let queue = self.queue.lock();
-                if queue.closed || queue.ending.is_some() || queue.bytes <= self.queue_bytes / 2 {
-                    return;
-                }
+            if condition(&self.queue.lock()) {
+                return;
             }
             notified.await;
         }
@@ -229,6 +249,10 @@ impl Session {
 }
 
 impl Queue {
+    fn is_over(&self) -> bool {
+        self.closed || self.ending.is_some()
+    }
+
     fn take(&mut self) -> Option<Bytes> {
         let mut first = self.frames.pop_front()?;
         if first.len() > CHUNK_BYTES {

@@ -35,24 +35,25 @@ pub struct KeyRing {
 impl KeyRing {
     /// The keys of `config`; the server's own is made under `data_dir` if neither has it.
     pub fn load(config: &AuthConfig, data_dir: &Path) -> Result<Self, KeyError> {
-        let secret = match config.signing_key.expose_secret() {
-            "" => stored_key(&data_dir.join("keys").join("signing.key"))?,
-            _ => secret_bytes(&config.signing_key, "auth.signing_key")?,
+        let secret = match configured(config)? {
+            Some(secret) => secret,
+            None => stored_key(&data_dir.join("keys").join("signing.key"))?,
         };
         let own = VerifyingKey { algorithm: Algorithm::HS256, key: DecodingKey::from_secret(&secret) };
-        let mut verifying = HashMap::from([(config.signing_kid.clone(), own)]);
-        for (i, key) in config.keys.iter().enumerate() {
-            let (kid, key) = verifying_key(key, &format!("auth.keys[{i}]"))?;
-            if verifying.insert(kid.clone(), key).is_some() {
-                return Err(KeyError(format!("auth.keys[{i}].kid: {kid:?} is used twice")));
-            }
-        }
+        let mut verifying = further_keys(config)?;
+        verifying.insert(config.signing_kid.clone(), own);
         Ok(Self {
             signing_kid: config.signing_kid.clone(),
             signing: EncodingKey::from_secret(&secret),
             page_tokens: derive(&secret, b"relay page tokens"),
             verifying,
         })
+    }
+
+    /// Looks at the keys of `config`, and touches no file.
+    pub fn check(config: &AuthConfig) -> Result<(), KeyError> {
+        configured(config)?;
+        further_keys(config).map(drop)
     }
 
     /// The key to check a token that names `kid`; without a name, the server's own.
@@ -74,6 +75,25 @@ impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyRing").field("kids", &self.verifying.keys()).finish_non_exhaustive()
     }
+}
+
+/// The signing key, if the settings have it.
+fn configured(config: &AuthConfig) -> Result<Option<Vec<u8>>, KeyError> {
+    match config.signing_key.expose_secret() {
+        "" => Ok(None),
+        _ => secret_bytes(&config.signing_key, "auth.signing_key").map(Some),
+    }
+}
+
+fn further_keys(config: &AuthConfig) -> Result<HashMap<String, VerifyingKey>, KeyError> {
+    let mut keys = HashMap::new();
+    for (i, key) in config.keys.iter().enumerate() {
+        let (kid, key) = verifying_key(key, &format!("auth.keys[{i}]"))?;
+        if kid == config.signing_kid || keys.insert(kid.clone(), key).is_some() {
+            return Err(KeyError(format!("auth.keys[{i}].kid: {kid:?} is used twice")));
+        }
+    }
+    Ok(keys)
 }
 
 fn derive(secret: &[u8], purpose: &[u8]) -> [u8; 32] {

@@ -76,8 +76,9 @@ impl Tokens {
 
     fn check(&self, claims: Claims) -> Result<Caller> {
         let now = self.clock.now();
-        let expires_at = Timestamp::from_seconds(claims.exp);
-        if expires_at.plus(self.leeway) <= now {
+        // The leeway is part of the token's life, for calls and for streams alike.
+        let expires_at = Timestamp::from_seconds(claims.exp).plus(self.leeway);
+        if expires_at <= now {
             return Err(Error::new(Reason::TokenExpired, "the token has expired"));
         }
         if claims.nbf.is_some_and(|nbf| Timestamp::from_seconds(nbf) > now.plus(self.leeway)) {
@@ -117,4 +118,35 @@ pub fn mint(keys: &KeyRing, user: &UserKey, now: Timestamp, ttl: Duration) -> Re
     let exp = now.plus(ttl).seconds();
     let claims = NewClaims { sub: user.user.as_str(), aud: user.project.as_str(), iat: now.seconds(), exp };
     jsonwebtoken::encode(&header, &claims, key).map_err(|error| Error::internal(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::ManualClock,
+        config::{self, Overrides},
+    };
+
+    #[test]
+    fn a_token_lives_as_long_as_it_says_and_the_leeway() {
+        let set = vec![("auth.signing_key".to_owned(), "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc".to_owned())];
+        let config = config::load(&Overrides { file: None, set }, std::iter::empty()).unwrap();
+        let keys = Arc::new(KeyRing::load(&config.auth, std::path::Path::new("unused")).unwrap());
+        let start = Timestamp::from_seconds(1_700_000_000);
+        let clock = Arc::new(ManualClock::at(start));
+        let user = UserKey {
+            project: ProjectId::parse("default", "project").unwrap(),
+            user: UserId::parse("ana", "user").unwrap(),
+        };
+        let projects = HashSet::from([user.project.clone()]);
+        let tokens = Tokens::new(keys.clone(), projects, clock.clone(), Duration::from_secs(5));
+        let token = mint(&keys, &user, start, Duration::from_secs(60)).unwrap();
+
+        clock.advance(Duration::from_secs(64));
+        let caller = tokens.verify(&token).unwrap();
+        assert_eq!((caller.user, caller.expires_at), (user, start.plus(Duration::from_secs(65))));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(tokens.verify(&token).unwrap_err().reason(), Reason::TokenExpired);
+    }
 }

@@ -9,11 +9,13 @@ pub(super) enum Access {
     Anyone,
     /// A user with a valid token. What the user may do in a room is `chat::policy`'s table.
     User,
+    /// The same, for a stream: it lasts as long as the token does, not as long as a call may take.
+    UserStream,
 }
 
+const STREAMS: &[&str] = &["Connect", "Subscribe"];
+
 const CHAT: &[&str] = &[
-    "Connect",
-    "Subscribe",
     "RenewStream",
     "SendMessage",
     "SendMessages",
@@ -44,13 +46,14 @@ const ROOMS: &[&str] = &[
 /// What the method at `path` asks; `None`: there is no such method.
 pub(super) fn of(path: &str) -> Option<Access> {
     let (service, method) = path.strip_prefix('/')?.split_once('/')?;
-    let known = |methods: &[&str]| methods.contains(&method).then_some(Access::User);
+    let known = |methods: &[&str], access| methods.contains(&method).then_some(access);
     match service {
-        "relay.chat.v1.ChatService" => known(CHAT),
-        "relay.chat.v1.RoomService" => known(ROOMS),
-        "grpc.health.v1.Health"
-        | "grpc.reflection.v1.ServerReflection"
-        | "grpc.reflection.v1alpha.ServerReflection" => Some(Access::Anyone),
+        "relay.chat.v1.ChatService" => known(STREAMS, Access::UserStream).or_else(|| known(CHAT, Access::User)),
+        "relay.chat.v1.RoomService" => known(ROOMS, Access::User),
+        "grpc.health.v1.Health" => known(&["Check", "Watch"], Access::Anyone),
+        "grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection" => {
+            known(&["ServerReflectionInfo"], Access::Anyone)
+        }
         _ => None,
     }
 }
@@ -69,12 +72,18 @@ mod tests {
             for service in &file.service {
                 for method in &service.method {
                     let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
-                    assert_eq!(of(&path), Some(Access::User), "{path}");
+                    let user = if method.server_streaming() { Access::UserStream } else { Access::User };
+                    assert_eq!(of(&path), Some(user), "{path}");
                     methods += 1;
                 }
             }
         }
-        assert_eq!(methods, CHAT.len() + ROOMS.len(), "the table names a method that is not in the contract");
+        assert_eq!(
+            methods,
+            STREAMS.len() + CHAT.len() + ROOMS.len(),
+            "the table names a method that is not in the contract"
+        );
         assert_eq!(of("/relay.chat.v1.ChatService/Nothing"), None);
+        assert_eq!(of("/grpc.health.v1.Health/Nothing"), None);
     }
 }

@@ -2,24 +2,22 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use relay_proto::{
     chat::v1::{self as wire, send_result::Result as SendOutcome},
     server::chat::v1::chat_service_server::ChatService,
 };
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
 use super::{
+    call::{Answer, answer, page_token, parts, whole_caller},
     convert::{self, page_size},
-    status::{to_status, to_wire},
+    status::to_wire,
 };
 use crate::{
     chat::{Chat, Range},
     clock::Clock,
     error::{Error, Reason},
     hub::Hub,
-    id::UserKey,
-    identity::Caller,
 };
 
 const MESSAGES_DEFAULT: usize = 50;
@@ -32,37 +30,6 @@ pub(super) struct ChatApi {
     pub(super) chat: Chat,
     pub(super) hub: Arc<Hub>,
     pub(super) clock: Arc<dyn Clock>,
-}
-
-type Answer<T> = Result<Response<T>, Status>;
-
-fn answer<T>(result: Result<T, Error>) -> Answer<T> {
-    result.map(Response::new).map_err(|error| to_status(&error))
-}
-
-/// The caller that the gate found, and the request.
-#[expect(clippy::result_large_err, reason = "the framework's signature")]
-pub(super) fn parts<T>(request: Request<T>) -> Result<(UserKey, T), Status> {
-    let caller = whole_caller(&request)?.user;
-    Ok((caller, request.into_inner()))
-}
-
-#[expect(clippy::result_large_err, reason = "the framework's signature")]
-fn whole_caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    let missing = || to_status(&Error::new(Reason::CredentialsMissing, "the call has no caller"));
-    request.extensions().get::<Caller>().cloned().ok_or_else(missing)
-}
-
-/// A token on the wire: empty after the last page.
-pub(super) fn page_token(token: Option<String>) -> String {
-    token.unwrap_or_default()
-}
-
-impl ChatApi {
-    async fn send(&self, caller: UserKey, request: wire::SendMessageRequest) -> Result<wire::SendReceipt, Error> {
-        let receipt = self.chat.send(caller, convert::new_message(request)?).await?;
-        Ok(convert::receipt(&receipt))
-    }
 }
 
 #[tonic::async_trait]
@@ -83,7 +50,11 @@ impl ChatService for ChatApi {
 
     async fn send_message(&self, request: Request<wire::SendMessageRequest>) -> Answer<wire::SendMessageResponse> {
         let (caller, request) = parts(request)?;
-        answer(self.send(caller, request).await.map(|r| wire::SendMessageResponse { receipt: Some(r) }))
+        let call = async {
+            let receipt = self.chat.queue(caller, convert::new_message(request)?)?.await?;
+            Ok(wire::SendMessageResponse { receipt: Some(convert::receipt(&receipt)) })
+        };
+        answer(call.await)
     }
 
     async fn send_messages(&self, request: Request<wire::SendMessagesRequest>) -> Answer<wire::SendMessagesResponse> {
@@ -94,14 +65,25 @@ impl ChatService for ChatApi {
             return answer(Err(Error::field("requests", what)));
         }
         // All are in the log's queue, in order, before the first is waited for.
-        let sends = request.requests.into_iter().map(|message| self.send(caller.clone(), message));
-        let results = join_all(sends).await.into_iter().enumerate().map(|(i, result)| wire::SendResult {
-            result: Some(match result {
-                Ok(receipt) => SendOutcome::Receipt(receipt),
-                Err(error) => SendOutcome::Error(to_wire(&error.under(&format!("requests[{i}]")))),
-            }),
-        });
-        answer(Ok(wire::SendMessagesResponse { results: results.collect() }))
+        let queued: Vec<_> = request
+            .requests
+            .into_iter()
+            .map(|message| self.chat.queue(caller.clone(), convert::new_message(message)?))
+            .collect();
+        let mut results = Vec::with_capacity(got);
+        for (i, queued) in queued.into_iter().enumerate() {
+            let sent = match queued {
+                Ok(sent) => sent.await,
+                Err(error) => Err(error),
+            };
+            results.push(wire::SendResult {
+                result: Some(match sent {
+                    Ok(receipt) => SendOutcome::Receipt(convert::receipt(&receipt)),
+                    Err(error) => SendOutcome::Error(to_wire(&error.under(&format!("requests[{i}]")))),
+                }),
+            });
+        }
+        answer(Ok(wire::SendMessagesResponse { results }))
     }
 
     async fn edit_message(&self, request: Request<wire::EditMessageRequest>) -> Answer<wire::EditMessageResponse> {

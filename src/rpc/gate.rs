@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, HeaderValue, header};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{
     access::{self, Access},
@@ -34,25 +34,36 @@ pub(super) struct Gate {
 
 /// Lets a call pass, or answers in its place.
 pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
-    let Some(access) = access::of(&path) else {
+    let path = request.uri().path();
+    let Some(access) = access::of(path) else {
         // The fallback tells gRPC clients and people with a browser apart.
         return next.run(request).await;
     };
-    if access == Access::User {
+    let count = Count { metrics: gate.metrics.clone(), method: path.trim_start_matches('/').into() };
+    if access != Access::Anyone {
         match caller(&gate.tokens, request.headers()) {
             Ok(caller) => drop(request.extensions_mut().insert(caller)),
-            Err(error) => return gate.count(&path, refuse(&error)),
+            Err(error) => return count.response(refuse(&error)),
         }
     }
-    let response = match deadline(&path, request.headers(), gate.request_timeout) {
-        None => next.run(request).await,
-        Some(deadline) => match tokio::time::timeout(deadline, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => refuse(&from_framework(tonic::Code::DeadlineExceeded, "")),
-        },
-    };
-    gate.count(&path, complete(response))
+    match access {
+        Access::Anyone => count.response(next.run(request).await),
+        Access::UserStream => {
+            request.extensions_mut().insert(count.clone());
+            let response = next.run(request).await;
+            // What becomes of a stream that has begun is its body's to count.
+            if response.headers().contains_key("grpc-status") { count.response(response) } else { response }
+        }
+        Access::User => {
+            let deadline = deadline(request.headers(), gate.request_timeout);
+            let response = tokio::time::timeout(deadline, next.run(request)).await;
+            count.response(response.map_or_else(|_| refuse(&too_late()), complete))
+        }
+    }
+}
+
+fn too_late() -> Error {
+    Error::retryable(Reason::DeadlineExceeded, "the call took too long", Duration::from_millis(100))
 }
 
 /// The caller that the credentials name.
@@ -65,14 +76,10 @@ fn caller(tokens: &Tokens, headers: &HeaderMap) -> Result<Caller> {
     tokens.verify(token.trim())
 }
 
-/// How long a call may take: as long as its caller says, but no longer than the server does. Streams have no end.
-fn deadline(path: &str, headers: &HeaderMap, limit: Duration) -> Option<Duration> {
-    let streams = ["/Connect", "/Subscribe", "/Watch", "/ServerReflectionInfo"];
-    if streams.iter().any(|method| path.ends_with(method)) {
-        return None;
-    }
+/// How long a call may take: as long as its caller says, but no longer than the server does.
+fn deadline(headers: &HeaderMap, limit: Duration) -> Duration {
     let asked = headers.get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(parse_timeout);
-    Some(asked.unwrap_or(limit).min(limit))
+    asked.unwrap_or(limit).min(limit)
 }
 
 /// A `grpc-timeout`: at most 8 digits and a unit.
@@ -105,23 +112,36 @@ fn complete(response: Response) -> Response {
         return response;
     }
     match Status::from_header_map(headers) {
-        Some(status) if status.code() != tonic::Code::Ok => refuse(&from_framework(status.code(), status.message())),
+        Some(status) if status.code() != Code::Ok => {
+            refuse(&from_framework(&status).unwrap_or_else(|| Error::internal(&status)))
+        }
         _ => response,
     }
 }
 
-impl Gate {
-    fn count(&self, path: &str, response: Response) -> Response {
-        let status = response.headers().get("grpc-status").map(HeaderValue::as_bytes);
-        let code = status.map_or(tonic::Code::Ok, tonic::Code::from_bytes);
-        let labels = CallLabels { method: path.trim_start_matches('/').to_owned(), code: code_name(code) };
+/// Counts how a call ended.
+#[derive(Clone)]
+pub(super) struct Count {
+    metrics: Arc<Metrics>,
+    method: Arc<str>,
+}
+
+impl Count {
+    /// The call ended with this code.
+    pub(super) fn ended(&self, code: Code) {
+        let labels = CallLabels { method: self.method.to_string(), code: code_name(code) };
         self.metrics.calls.get_or_create(&labels).inc();
+    }
+
+    fn response(&self, response: Response) -> Response {
+        let status = response.headers().get("grpc-status").map(HeaderValue::as_bytes);
+        self.ended(status.map_or(Code::Ok, Code::from_bytes));
         response
     }
 }
 
 /// The code's name as the gRPC specification writes it.
-fn code_name(code: tonic::Code) -> &'static str {
+fn code_name(code: Code) -> &'static str {
     const NAMES: [&str; 17] = [
         "OK",
         "CANCELLED",

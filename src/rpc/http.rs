@@ -1,11 +1,14 @@
 //! The plain HTTP pages: is it alive, does it take work, how is it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::extract::State;
 use http::{StatusCode, header};
 
 use crate::{chat::Chat, hub::Hub, lifecycle::Draining, telemetry::Metrics};
+
+/// How long the database may take to answer before the node counts as not ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the pages look at.
 pub(super) struct Pages {
@@ -25,9 +28,9 @@ pub(super) async fn ready(State(pages): State<Arc<Pages>>) -> (StatusCode, &'sta
     if pages.draining.is_set() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
-    match pages.chat.ping().await {
-        Ok(()) => (StatusCode::OK, "ready\n"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
+    match tokio::time::timeout(READY_TIMEOUT, pages.chat.ping()).await {
+        Ok(Ok(())) => (StatusCode::OK, "ready\n"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::patience::PatientStream;
 use crate::{config::ServerConfig, telemetry::Metrics};
 
 /// What a client may send on one stream, and on a connection, before the server has read it.
@@ -25,8 +26,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 const SEND_BUFFER_BYTES: usize = 32 * 1024;
 /// The largest set of request headers: a token of 8 KiB fits.
 const HEADER_BYTES: u32 = 16 * 1024;
-/// How long a client may take to send its request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send its first bytes, and over HTTP/1.1 a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
 
@@ -93,7 +94,8 @@ impl Listener {
                 }
             };
             let service = TowerToHyperService::new(router.clone());
-            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            let stream = TokioIo::new(PatientStream::new(stream, HEAD_TIMEOUT));
+            let connection = builder.serve_connection(stream, service).into_owned();
             let metrics = self.metrics.clone();
             metrics.connections.inc();
             // Mapped rather than awaited in a block: a block would hold the connection's 2 KB three times over. How a
@@ -119,7 +121,7 @@ impl Listener {
 
     fn builder(&self) -> auto::Builder<TokioExecutor> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(64 * 1024);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(64 * 1024);
         builder
             .http2()
             .timer(TokioTimer::new())

@@ -1,12 +1,11 @@
 //! RoomService: each method converts, calls, converts.
 
 use relay_proto::{chat::v1 as wire, server::chat::v1::room_service_server::RoomService};
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
 use super::{
-    chat::{page_token, parts},
+    call::{Answer, answer, page_token, parts},
     convert::{self, page_size},
-    status::to_status,
 };
 use crate::{
     chat::{
@@ -24,12 +23,6 @@ const MEMBERS_MAX: usize = 500;
 /// The service.
 pub(super) struct RoomApi {
     pub(super) chat: Chat,
-}
-
-type Answer<T> = Result<Response<T>, Status>;
-
-fn answer<T>(result: Result<T, Error>) -> Answer<T> {
-    result.map(Response::new).map_err(|error| to_status(&error))
 }
 
 #[tonic::async_trait]

@@ -135,9 +135,16 @@ async fn translate_grpc_web(
     }
 }
 
-fn cors(origins: &[String]) -> Result<CorsLayer, String> {
+/// Which web origins may call.
+///
+/// # Errors
+/// An origin cannot be used; the message says which.
+pub fn cors(origins: &[String]) -> Result<CorsLayer, String> {
     let allow = match origins {
         [any] if any == "*" => AllowOrigin::any(),
+        several if several.iter().any(|origin| origin == "*") => {
+            return Err("server.cors_origins: \"*\" stands alone; with it no other origin says anything".into());
+        }
         origins => {
             let parse = |origin: &String| {
                 HeaderValue::from_str(origin).map_err(|_| format!("server.cors_origins: {origin:?} is no origin"))
@@ -146,7 +153,7 @@ fn cors(origins: &[String]) -> Result<CorsLayer, String> {
         }
     };
     let exposed = ["grpc-status", "grpc-message", "grpc-status-details-bin"].map(HeaderName::from_static);
-    let headers = ["authorization", "content-type", "grpc-timeout", "x-grpc-web", "x-user-agent", "relay-project"];
+    let headers = ["authorization", "content-type", "grpc-timeout", "x-grpc-web", "x-user-agent"];
     Ok(CorsLayer::new()
         .allow_origin(allow)
         .allow_methods([Method::POST, Method::GET])

@@ -109,24 +109,20 @@ pub(super) fn to_wire(error: &Error) -> wire::Error {
     }
 }
 
-/// The error that a status of the framework's own making stands for: bytes that are no message, a body that is too large,
-/// a method that is not there.
-pub(super) fn from_framework(code: Code, message: &str) -> Error {
-    let malformed = message.contains("decode") || message.contains("compression") || message.contains("protocol error");
-    match code {
-        Code::OutOfRange => Error::new(Reason::RequestTooLarge, message.to_owned()),
-        Code::ResourceExhausted => Error::new(Reason::RequestTooLarge, message.to_owned()),
-        Code::Unimplemented if !message.contains("ncoding") => {
-            Error::new(Reason::MethodNotFound, "there is no such method")
+/// The error that a status of the framework's own making stands for, on a method that exists: bytes that are no message, a
+/// message that is too large, an encoding that is not taken. `None`: something else, such as a connection that broke.
+pub(super) fn from_framework(status: &Status) -> Option<Error> {
+    let malformed = |what: &'static str| Some(Error::new(Reason::RequestMalformed, what));
+    match status.code() {
+        Code::OutOfRange | Code::ResourceExhausted => {
+            Some(Error::new(Reason::RequestTooLarge, status.message().to_owned()))
         }
-        Code::Unimplemented => Error::new(Reason::RequestMalformed, message.to_owned()),
-        Code::Internal | Code::InvalidArgument | Code::Unknown if malformed => {
-            Error::new(Reason::RequestMalformed, "the request is not the protobuf message that the method takes")
+        Code::Unimplemented => malformed("the request is compressed, or in an encoding that is not taken"),
+        Code::Internal if status.message().contains("decode") || status.message().contains("protocol error") => {
+            malformed("the request is not the protobuf message that the method takes")
         }
-        Code::DeadlineExceeded | Code::Cancelled => {
-            Error::retryable(Reason::DeadlineExceeded, "the call took too long", std::time::Duration::from_millis(100))
-        }
-        _ => Error::internal(&message),
+        Code::Internal if status.message().contains("Missing request message") => malformed("the call has no request"),
+        _ => None,
     }
 }
 

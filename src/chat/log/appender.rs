@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Job, Log, PendingSend, Reply, sends, unit::Unit};
+use super::{Answer, Job, Log, Operation, PendingSend, Reply, sends, unit::Unit};
 use crate::{
     chat::{event::Event, message::Receipt},
     clock::Clock,
@@ -113,27 +113,13 @@ async fn fill(mut unit: Unit, jobs: Vec<Job>, answers: &mut Answers) -> Result<U
                 Ok(())
             }
             (None, Job::Send(first)) => {
-                let mut run = vec![first];
+                let mut run = vec![*first];
                 while let Some(Job::Send(next)) = jobs.next_if(|job| matches!(job, Job::Send(_))) {
-                    run.push(next);
+                    run.push(*next);
                 }
                 fill_sends(&mut unit, run, answers).await
             }
-            (None, Job::Operation(operation, _permit)) => {
-                let savepoint = unit.savepoint().await;
-                match savepoint {
-                    Err(error) => {
-                        operation.refuse(error.clone());
-                        Err(error)
-                    }
-                    Ok(savepoint) => {
-                        let answer = operation.run(&mut unit).await;
-                        let undone = answer.failed();
-                        answers.operations.push(answer);
-                        if undone { unit.undo(savepoint).await } else { unit.keep().await }
-                    }
-                }
-            }
+            (None, Job::Operation(operation, _permit)) => run_operation(&mut unit, operation, answers).await,
         };
         if let Err(error) = done {
             failed = Some(error);
@@ -145,7 +131,19 @@ async fn fill(mut unit: Unit, jobs: Vec<Job>, answers: &mut Answers) -> Result<U
     }
 }
 
-async fn fill_sends(unit: &mut Unit, run: Vec<Box<PendingSend>>, answers: &mut Answers) -> Result<()> {
+/// Runs an operation; if it fails, as if it never had.
+async fn run_operation(unit: &mut Unit, operation: Box<dyn Operation>, answers: &mut Answers) -> Result<()> {
+    if let Err(error) = unit.savepoint().await {
+        operation.refuse(error.clone());
+        return Err(error);
+    }
+    let answer = operation.run(unit).await;
+    let failed = answer.failed();
+    answers.operations.push(answer);
+    if failed { unit.undo().await } else { unit.keep().await }
+}
+
+async fn fill_sends(unit: &mut Unit, run: Vec<PendingSend>, answers: &mut Answers) -> Result<()> {
     match sends::run(unit, &run).await {
         Ok(outcomes) => {
             answers.sends.extend(run.into_iter().map(|send| send.reply).zip(outcomes));

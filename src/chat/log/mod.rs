@@ -4,8 +4,8 @@
 //! # Contract
 //! - A write is answered after its transaction has committed; never before.
 //! - Each room's `seq` and `position` are 1, 2, 3, … without holes: they are given in the transaction that writes the row.
-//! - Writes are made in the order in which they came in. What is committed together is published in that order, after
-//!   the answers were given, and before anything of the next transaction.
+//! - Writes are made in the order in which they came in. What is committed is published in that order in each room,
+//!   after the answers were given, and before anything of the next transaction.
 //! - A write that was taken in runs to its end, whether or not anybody still waits for the answer.
 //! - What waits is bounded in bytes and in number; beyond it writes are refused with OVERLOADED, and nothing is written.
 
@@ -30,7 +30,7 @@ use crate::{
 /// Called with the outcome of a send, once, after the commit. It must not block.
 pub type Reply = Box<dyn FnOnce(Result<Receipt>) + Send + Sync>;
 
-/// Bytes that a write other than a send counts for.
+/// Bytes that a write other than a send counts for beside what it holds.
 const OPERATION_WEIGHT: usize = 1_024;
 /// Bytes that a send counts for beside its content.
 const SEND_WEIGHT: usize = 512;
@@ -80,17 +80,17 @@ impl Log {
         self.enqueue(Job::Send(Box::new(send)))
     }
 
-    /// Runs `operation` in a transaction and answers with what it returns, after the commit. If it fails, nothing of it
-    /// is written.
+    /// Runs `operation`, which holds about `weight` bytes, in a transaction, and answers with what it returns, after the
+    /// commit. If it fails, nothing of it is written.
     ///
     /// # Errors
     /// The operation's own, and OVERLOADED, DRAINING, STORAGE_UNAVAILABLE.
-    pub(super) async fn write<T, F>(&self, operation: F) -> Result<T>
+    pub(super) async fn write<T, F>(&self, weight: usize, operation: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'u> FnOnce(&'u mut Unit) -> BoxFuture<'u, Result<T>> + Send + 'static,
     {
-        let permit = self.reserve(OPERATION_WEIGHT)?;
+        let permit = self.reserve(OPERATION_WEIGHT + weight)?;
         let (answer, answered) = oneshot::channel();
         self.enqueue(Job::Operation(Box::new(Pending { operation, answer }), permit))?;
         answered.await.unwrap_or_else(|_| Err(Error::draining()))

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The outcome of each send, in the same order. An error of the whole is the database's.
-pub(super) async fn run(unit: &mut Unit, sends: &[Box<PendingSend>]) -> Result<Vec<Result<Receipt>>> {
+pub(super) async fn run(unit: &mut Unit, sends: &[PendingSend]) -> Result<Vec<Result<Receipt>>> {
     let wanted: Vec<_> = sends.iter().map(|send| (&send.sender, &send.message)).collect();
     let known = append::known(&mut unit.tx, &wanted).await?;
     let mut rows: Vec<NewRow> = Vec::new();
@@ -75,13 +75,14 @@ fn accept(unit: &mut Unit, send: &PendingSend, known: &Known) -> Result<NewRow> 
     let Some(loaded) = &known.counters else { return Err(Error::room_not_found()) };
     let Some(role) = known.role else { return Err(not_a_member(loaded.kind)) };
     policy::require(role, Action::Send)?;
-    let counters = unit.rooms.entry(room.clone()).or_insert_with(|| loaded.clone());
+    let now = unit.now;
+    let counters = unit.track(&room, loaded);
     if let Some(seq) = send.message.reply_to.filter(|seq| *seq > counters.last_seq) {
         return Err(Error::field("reply_to_seq", format!("is {seq}, the newest message is {}", counters.last_seq)));
     }
     counters.last_seq += 1;
     counters.last_position += 1;
-    counters.last_activity_at = unit.now;
+    counters.last_activity_at = now;
     let message = Message {
         seq: counters.last_seq,
         position: counters.last_position,
@@ -89,7 +90,7 @@ fn accept(unit: &mut Unit, send: &PendingSend, known: &Known) -> Result<NewRow> 
         client_message_id: send.message.client_message_id,
         content: Arc::new(send.message.content.clone()),
         reply_to: send.message.reply_to,
-        created_at: unit.now,
+        created_at: now,
         edited_at: None,
         deleted: None,
     };

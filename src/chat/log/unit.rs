@@ -18,31 +18,47 @@ pub(in crate::chat) struct Unit {
     pub(in crate::chat) tx: Tx,
     /// One moment for all that is written together.
     pub(in crate::chat) now: Timestamp,
-    pub(super) rooms: HashMap<RoomKey, Counters>,
+    rooms: HashMap<RoomKey, Tracked>,
     pub(super) events: Vec<Event>,
+    /// What the running operation touched, as it was before: the way back if it fails.
+    before: HashMap<RoomKey, Counters>,
+    events_before: usize,
 }
 
-/// Where a unit stood before an operation, to go back to if it fails.
-pub(super) struct Savepoint {
-    rooms: HashMap<RoomKey, Counters>,
-    events: usize,
+/// A room's counters, as they are in this transaction and as they are stored.
+struct Tracked {
+    current: Counters,
+    stored: Counters,
 }
 
 impl Unit {
     pub(super) async fn begin(db: &Db, now: Timestamp) -> Result<Self> {
-        Ok(Self { tx: db.begin().await?, now, rooms: HashMap::new(), events: Vec::new() })
+        let tx = db.begin().await?;
+        Ok(Self { tx, now, rooms: HashMap::new(), events: Vec::new(), before: HashMap::new(), events_before: 0 })
     }
 
-    /// The room's counters.
+    /// The room's counters, to read and to change.
     ///
     /// # Errors
     /// ROOM_NOT_FOUND.
     pub(in crate::chat) async fn counters(&mut self, room: &RoomKey) -> Result<&mut Counters> {
         if !self.rooms.contains_key(room) {
             let loaded = store::rooms::load_counters(&mut self.tx, room).await?.ok_or_else(Error::room_not_found)?;
-            self.rooms.insert(room.clone(), loaded);
+            self.track(room, &loaded);
         }
-        self.rooms.get_mut(room).ok_or_else(Error::room_not_found)
+        match self.rooms.get_mut(room) {
+            Some(tracked) if !tracked.current.deleted => {
+                self.before.entry(room.clone()).or_insert_with(|| tracked.current.clone());
+                Ok(&mut tracked.current)
+            }
+            _ => Err(Error::room_not_found()),
+        }
+    }
+
+    /// The counters of a room that was loaded with others; what this transaction did to them counts.
+    pub(super) fn track(&mut self, room: &RoomKey, loaded: &Counters) -> &mut Counters {
+        let fresh = || Tracked { current: loaded.clone(), stored: loaded.clone() };
+        &mut self.rooms.entry(room.clone()).or_insert_with(fresh).current
     }
 
     /// Gives the room's next position to an event and writes it.
@@ -56,25 +72,33 @@ impl Unit {
         Ok(position)
     }
 
-    /// Writes the counters and commits; answers with the events, in order.
+    /// Writes the counters that moved and commits; answers with the events, in order.
     pub(super) async fn commit(mut self) -> Result<Vec<Event>> {
-        store::append::save(&mut self.tx, &self.rooms).await?;
+        let moved: Vec<_> =
+            self.rooms.iter().filter(|(_, t)| t.current != t.stored).map(|(key, t)| (key, &t.current)).collect();
+        store::append::save(&mut self.tx, &moved).await?;
         self.tx.commit().await?;
         Ok(self.events)
     }
 
-    pub(super) async fn savepoint(&mut self) -> Result<Savepoint> {
-        self.tx.execute("SAVEPOINT operation", Args::new()).await?;
-        Ok(Savepoint { rooms: self.rooms.clone(), events: self.events.len() })
+    /// From here on, [`Unit::undo`] leads back here.
+    pub(super) async fn savepoint(&mut self) -> Result<()> {
+        self.before.clear();
+        self.events_before = self.events.len();
+        self.tx.execute("SAVEPOINT operation", Args::new()).await.map(drop)
     }
 
     pub(super) async fn keep(&mut self) -> Result<()> {
         self.tx.execute("RELEASE SAVEPOINT operation", Args::new()).await.map(drop)
     }
 
-    pub(super) async fn undo(&mut self, savepoint: Savepoint) -> Result<()> {
-        self.rooms = savepoint.rooms;
-        self.events.truncate(savepoint.events);
+    pub(super) async fn undo(&mut self) -> Result<()> {
+        for (room, before) in self.before.drain() {
+            if let Some(tracked) = self.rooms.get_mut(&room) {
+                tracked.current = before;
+            }
+        }
+        self.events.truncate(self.events_before);
         self.tx.execute("ROLLBACK TO SAVEPOINT operation", Args::new()).await?;
         self.keep().await
     }

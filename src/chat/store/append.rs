@@ -1,7 +1,5 @@
 //! The hot statements: what one batch of sends asks and writes, in one statement each, however many sends it holds.
 
-use std::collections::HashMap;
-
 use super::{metadata_json, padded, placeholders};
 use crate::{
     chat::{
@@ -22,6 +20,8 @@ pub(in crate::chat) struct Counters {
     pub(in crate::chat) last_position: u64,
     pub(in crate::chat) member_count: u64,
     pub(in crate::chat) last_activity_at: Timestamp,
+    /// Deleted in this transaction: nothing is found in it any more.
+    pub(in crate::chat) deleted: bool,
 }
 
 /// What the database knows about one send.
@@ -83,7 +83,8 @@ impl FromRow for Known {
             [row.count_opt()?, row.count_opt()?, row.count_opt()?].map(Option::unwrap_or_default);
         let last_activity_at = row.time_opt()?.unwrap_or_default();
         let kind = kind.map(|k| RoomKind::from_number(k).ok_or_else(|| Row::corrupt("room kind"))).transpose()?;
-        let counters = kind.map(|kind| Counters { kind, last_seq, last_position, member_count, last_activity_at });
+        let counters =
+            kind.map(|kind| Counters { kind, last_seq, last_position, member_count, last_activity_at, deleted: false });
         let role = row.int_opt()?.map(|r| Role::from_number(r).ok_or_else(|| Row::corrupt("role"))).transpose()?;
         let room = row.text_opt()?.map(RoomId::stored);
         let (seq, position) = (row.count_opt()?.unwrap_or_default(), row.count_opt()?.unwrap_or_default());
@@ -140,8 +141,9 @@ fn push_row(args: &mut Args, row: &NewRow) {
 }
 
 /// Writes the counters of all rooms that moved.
-pub(in crate::chat) async fn save(tx: &mut Tx, rooms: &HashMap<RoomKey, Counters>) -> Result<()> {
+pub(in crate::chat) async fn save(tx: &mut Tx, rooms: &[(&RoomKey, &Counters)]) -> Result<()> {
     const WIDTH: usize = 6;
+    let Some(last) = rooms.last() else { return Ok(()) };
     let n = padded(rooms.len());
     let statement = format!(
         "WITH moved (project_id, room_id, last_seq, last_position, member_count, last_activity_at) AS (VALUES {}) \
@@ -151,7 +153,6 @@ pub(in crate::chat) async fn save(tx: &mut Tx, rooms: &HashMap<RoomKey, Counters
         placeholders(n, WIDTH)
     );
     let mut args = Args::with_capacity(n * WIDTH);
-    let Some(last) = rooms.iter().last() else { return Ok(()) };
     for (key, counters) in rooms.iter().chain(std::iter::repeat_n(last, n - rooms.len())) {
         args.push(&key.project);
         args.push(&key.room);

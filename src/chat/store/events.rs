@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{messages, rooms};
+use super::{by_room, messages, rooms};
 use crate::{
     chat::{
         event::{Event, EventBody},
@@ -43,10 +43,6 @@ impl Kind {
     ];
 }
 
-fn by_room(room: &RoomKey) -> Args {
-    Args::new().with(&room.project).with(&room.room)
-}
-
 /// Writes an event. The creation of a message writes nothing here.
 pub(in crate::chat) async fn insert(tx: &mut Tx, event: &Event) -> Result<()> {
     let role = |member: &Member| Some(format!("{} {}", member.role.number(), member.joined_at.0));
@@ -81,7 +77,7 @@ pub(in crate::chat) enum Tail {
     Events { events: Vec<Event>, end: u64 },
     /// Some of them have been forgotten.
     Pruned { end: u64 },
-    /// There is no such room any more.
+    /// There is no such room any more, or the user is not in it.
     Gone,
 }
 
@@ -109,11 +105,15 @@ impl FromRow for Stored {
     }
 }
 
-/// Reads at most `limit` events after `position`, in the order of their positions, as they are now.
-pub(in crate::chat) async fn read(db: &Db, room: &RoomKey, position: u64, limit: u64) -> Result<Tail> {
+/// Reads for `user` at most `limit` events after `position`, in the order of their positions, as they are now.
+pub(in crate::chat) async fn read(db: &Db, room: &RoomKey, user: &UserId, position: u64, limit: u64) -> Result<Tail> {
     // The end first: what is committed while the rest is read lies beyond it, and is read the next time or published.
-    let statement = "SELECT last_position FROM rooms WHERE project_id = $1 AND room_id = $2 AND deleted_at IS NULL";
-    let Some((end,)) = db.fetch_optional::<(i64,)>(statement, by_room(room)).await? else { return Ok(Tail::Gone) };
+    // Nor does it reach beyond the moment up to which the user is known to be a member.
+    let statement = "SELECT r.last_position FROM rooms r JOIN members me \
+             ON me.project_id = r.project_id AND me.room_id = r.room_id AND me.user_id = $3 \
+         WHERE r.project_id = $1 AND r.room_id = $2 AND r.deleted_at IS NULL";
+    let found = db.fetch_optional::<(i64,)>(statement, by_room(room).with(user)).await?;
+    let Some((end,)) = found else { return Ok(Tail::Gone) };
     let end = u64::try_from(end).unwrap_or_default();
     let last = end.min(position.saturating_add(limit));
     let statement = format!(
@@ -125,7 +125,7 @@ pub(in crate::chat) async fn read(db: &Db, room: &RoomKey, position: u64, limit:
     let statement = "SELECT position, kind, actor_id, occurred_at, seq, user_id, detail FROM events \
          WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4";
     let stored: Vec<Stored> = db.fetch_all(statement, range()).await?;
-    let current = Current::load(db, room, &stored, &created).await?;
+    let current = Current::load(db, room, &stored).await?;
     let mut events: Vec<Event> = created
         .into_iter()
         .map(|message| Event {
@@ -149,23 +149,15 @@ struct Current {
 }
 
 impl Current {
-    async fn load(db: &Db, room: &RoomKey, stored: &[Stored], created: &[Message]) -> Result<Self> {
-        let edited = stored.iter().filter(|e| e.kind == Kind::MessageEdited as i64).filter_map(|e| e.seq);
-        let mut messages: HashMap<u64, Message> = HashMap::new();
-        for seq in edited {
-            if messages.contains_key(&seq) {
-                continue;
-            }
-            let message = match created.iter().find(|m| m.seq == seq) {
-                Some(message) => Some(message.clone()),
-                None => messages::get(db, room, seq).await?,
-            };
-            messages.extend(message.map(|m| (seq, m)));
-        }
-        let updated = stored.iter().any(|e| e.kind == Kind::RoomUpdated as i64);
-        let room = match stored.first().filter(|_| updated) {
-            Some(event) => rooms::get(db, room, &event.actor).await?.map(|summary| Arc::new(summary.room)),
-            None => None,
+    async fn load(db: &Db, room: &RoomKey, stored: &[Stored]) -> Result<Self> {
+        let mut seqs: Vec<u64> =
+            stored.iter().filter(|e| e.kind == Kind::MessageEdited as i64).filter_map(|e| e.seq).collect();
+        seqs.sort_unstable();
+        seqs.dedup();
+        let messages = messages::get_all(db, room, &seqs).await?.into_iter().map(|m| (m.seq, m)).collect();
+        let room = match stored.iter().any(|e| e.kind == Kind::RoomUpdated as i64) {
+            true => rooms::current(db, room).await?.map(Arc::new),
+            false => None,
         };
         Ok(Self { messages, room })
     }
@@ -227,18 +219,24 @@ pub(in crate::chat) async fn prune(tx: &mut Tx, before: Timestamp, limit: u64) -
     Ok(aged.len())
 }
 
-/// Erases rows of one deleted room, at most `limit` of each kind; answers whether there were any.
-pub(in crate::chat) async fn erase_deleted(tx: &mut Tx, limit: u64) -> Result<bool> {
-    let statement = "SELECT r.project_id, r.room_id, r.last_seq FROM rooms r WHERE r.deleted_at IS NOT NULL \
-         AND (EXISTS (SELECT 1 FROM messages m WHERE m.project_id = r.project_id AND m.room_id = r.room_id) \
-           OR EXISTS (SELECT 1 FROM events e WHERE e.project_id = r.project_id AND e.room_id = r.room_id)) LIMIT 1";
-    let Some(Aged { room, .. }) = tx.fetch_optional(statement, Args::new()).await? else { return Ok(false) };
+/// Erases rows of one deleted room, at most `limit` of each kind; answers whether there was anything to do.
+pub(in crate::chat) async fn erase_deleted(tx: &mut Tx, now: Timestamp, limit: u64) -> Result<bool> {
+    let statement = "SELECT project_id, room_id FROM rooms WHERE deleted_at IS NOT NULL AND erased_at IS NULL LIMIT 1";
+    let Some((project, room)) = tx.fetch_optional::<(ProjectId, RoomId)>(statement, Args::new()).await? else {
+        return Ok(false);
+    };
+    let room = RoomKey { project, room };
+    let mut erased = 0;
     for (table, key) in [("reactions", "seq"), ("messages", "seq"), ("events", "position")] {
         let statement = format!(
             "DELETE FROM {table} WHERE project_id = $1 AND room_id = $2 AND {key} IN \
              (SELECT {key} FROM {table} WHERE project_id = $1 AND room_id = $2 ORDER BY {key} LIMIT $3)"
         );
-        tx.execute(&statement, by_room(&room).with(limit)).await?;
+        erased += tx.execute(&statement, by_room(&room).with(limit)).await?;
+    }
+    if erased == 0 {
+        let statement = "UPDATE rooms SET erased_at = $3 WHERE project_id = $1 AND room_id = $2";
+        tx.execute(statement, by_room(&room).with(now)).await?;
     }
     Ok(true)
 }

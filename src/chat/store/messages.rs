@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{from_json, metadata_json};
+use super::{by_room, from_json, metadata_json};
 use crate::{
     chat::message::{Attachment, Content, Message, REACTION_USERS_SHOWN, ReactionSummary},
     clock::Timestamp,
-    db::{Args, Db, FromRow, Row, RowResult, Tx},
+    db::{Db, FromRow, Row, RowResult, Tx},
     error::Result,
     id::{RoomKey, UserId},
 };
@@ -43,10 +43,6 @@ impl FromRow for Message {
     }
 }
 
-fn by_room(room: &RoomKey) -> Args {
-    Args::new().with(&room.project).with(&room.room)
-}
-
 /// One message, in a transaction that is about to change it.
 pub(in crate::chat) async fn get_for_change(tx: &mut Tx, room: &RoomKey, seq: u64) -> Result<Option<Message>> {
     let statement = format!("SELECT {COLUMNS} FROM messages m WHERE project_id = $1 AND room_id = $2 AND seq = $3");
@@ -57,6 +53,19 @@ pub(in crate::chat) async fn get_for_change(tx: &mut Tx, room: &RoomKey, seq: u6
 pub(in crate::chat) async fn get(db: &Db, room: &RoomKey, seq: u64) -> Result<Option<Message>> {
     let statement = format!("SELECT {COLUMNS} FROM messages m WHERE project_id = $1 AND room_id = $2 AND seq = $3");
     db.fetch_optional(&statement, by_room(room).with(seq)).await
+}
+
+/// Those of `seqs` that there are, in any order.
+pub(in crate::chat) async fn get_all(db: &Db, room: &RoomKey, seqs: &[u64]) -> Result<Vec<Message>> {
+    if seqs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places: Vec<String> = (0..seqs.len()).map(|i| format!("${}", i + 3)).collect();
+    let statement = format!(
+        "SELECT {COLUMNS} FROM messages m WHERE project_id = $1 AND room_id = $2 AND seq IN ({})",
+        places.join(", ")
+    );
+    db.fetch_all(&statement, seqs.iter().fold(by_room(room), |args, seq| args.with(*seq))).await
 }
 
 /// At most `limit` messages from `start` on, itself included, downwards or upwards.
@@ -104,37 +113,43 @@ pub(in crate::chat) async fn delete(tx: &mut Tx, room: &RoomKey, seq: u64, by: &
     tx.execute(statement, by_room(room).with(seq)).await.map(drop)
 }
 
-/// What limits a further reaction.
-pub(in crate::chat) struct ReactionCounts {
-    /// Whether the user has reacted with this emoji.
+/// How a user stands to an emoji on a message.
+pub(in crate::chat) struct ReactionUse {
+    /// Whether the user has reacted with it.
     pub(in crate::chat) mine: bool,
     /// Whether anybody has.
     pub(in crate::chat) used: bool,
-    /// Different emoji on the message.
-    pub(in crate::chat) different: u64,
-    /// Reactions of the user on the message.
+    /// Reactions of the user on the message, with whatever emoji.
     pub(in crate::chat) of_user: u64,
 }
 
-impl FromRow for ReactionCounts {
+impl FromRow for ReactionUse {
     fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
-        Ok(Self { mine: row.count()? > 0, used: row.count()? > 0, different: row.count()?, of_user: row.count()? })
+        Ok(Self { mine: row.count()? > 0, used: row.count()? > 0, of_user: row.count()? })
     }
 }
 
-/// Counts the reactions on a message.
-pub(in crate::chat) async fn count_reactions(
+/// Looks up how a user stands to an emoji: by index, however many reactions there are.
+pub(in crate::chat) async fn reaction_use(
     tx: &mut Tx,
     room: &RoomKey,
     seq: u64,
     emoji: &str,
     user: &UserId,
-) -> Result<ReactionCounts> {
-    let statement = "SELECT COUNT(CASE WHEN emoji = $4 AND user_id = $5 THEN 1 END), \
-                COUNT(CASE WHEN emoji = $4 THEN 1 END), COUNT(DISTINCT emoji), COUNT(CASE WHEN user_id = $5 THEN 1 END) \
-         FROM reactions WHERE project_id = $1 AND room_id = $2 AND seq = $3";
-    let found = tx.fetch_optional(statement, by_room(room).with(seq).with(emoji).with(user)).await?;
-    Ok(found.unwrap_or(ReactionCounts { mine: false, used: false, different: 0, of_user: 0 }))
+) -> Result<ReactionUse> {
+    const OF_MESSAGE: &str = "SELECT 1 FROM reactions WHERE project_id = $1 AND room_id = $2 AND seq = $3";
+    let statement = format!(
+        "SELECT EXISTS ({OF_MESSAGE} AND emoji = $4 AND user_id = $5), EXISTS ({OF_MESSAGE} AND emoji = $4), \
+                (SELECT COUNT(*) FROM ({OF_MESSAGE} AND user_id = $5) AS own)"
+    );
+    let found = tx.fetch_optional(&statement, by_room(room).with(seq).with(emoji).with(user)).await?;
+    Ok(found.unwrap_or(ReactionUse { mine: false, used: false, of_user: 0 }))
+}
+
+/// How many different emoji a message has. It looks at all its reactions: ask only before a new emoji.
+pub(in crate::chat) async fn count_emoji(tx: &mut Tx, room: &RoomKey, seq: u64) -> Result<i64> {
+    let statement = "SELECT COUNT(DISTINCT emoji) FROM reactions WHERE project_id = $1 AND room_id = $2 AND seq = $3";
+    Ok(tx.fetch_optional::<(i64,)>(statement, by_room(room).with(seq)).await?.map_or(0, |(n,)| n))
 }
 
 /// Adds a reaction.

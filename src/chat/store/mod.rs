@@ -6,7 +6,15 @@ pub(super) mod messages;
 pub(super) mod rooms;
 
 use super::message::Metadata;
-use crate::db::{Row, RowResult};
+use crate::{
+    db::{Args, Row, RowResult},
+    id::RoomKey,
+};
+
+/// The first two values of almost every statement: no row is reached without its project.
+fn by_room(room: &RoomKey) -> Args {
+    Args::new().with(&room.project).with(&room.room)
+}
 
 fn metadata_json(metadata: &Metadata) -> Option<String> {
     (!metadata.is_empty()).then(|| serde_json::to_string(metadata).unwrap_or_default())

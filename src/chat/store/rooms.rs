@@ -1,6 +1,6 @@
 //! Rooms and members.
 
-use super::{append::Counters, from_json, messages, metadata_json};
+use super::{append::Counters, by_room, from_json, messages, metadata_json};
 use crate::{
     chat::room::{Member, Profile, Role, Room, RoomKind, RoomSummary},
     clock::Timestamp,
@@ -82,10 +82,6 @@ pub(in crate::chat) fn pair_key(a: &UserId, b: &UserId) -> String {
     format!("{a} {b}")
 }
 
-fn by_room(room: &RoomKey) -> Args {
-    Args::new().with(&room.project).with(&room.room)
-}
-
 fn summary(rest: &str) -> String {
     format!("SELECT {COLUMNS}, {MEMBER}, CASE WHEN m.seq IS NULL THEN 0 ELSE 1 END, {} {rest}", messages::COLUMNS)
 }
@@ -120,15 +116,10 @@ pub(in crate::chat) async fn list_joined(
     after: Option<&RoomCursor>,
     limit: usize,
 ) -> Result<Vec<RoomSummary>> {
-    let (at, room) = below(after);
-    let statement = summary(&format!(
-        "FROM members me JOIN rooms r ON r.project_id = me.project_id AND r.room_id = me.room_id {LAST_MESSAGE} \
-         WHERE me.project_id = $1 AND me.user_id = $2 AND r.deleted_at IS NULL \
-           AND (r.last_activity_at, r.room_id) < ($3, $4) \
-         ORDER BY r.last_activity_at DESC, r.room_id DESC LIMIT $5"
-    ));
-    let args = Args::new().with(&user.project).with(&user.user).with(at).with(room).with(limit as u64);
-    db.fetch_all(&statement, args).await
+    let page = "SELECT r.room_id, r.last_activity_at FROM members me \
+         JOIN rooms r ON r.project_id = me.project_id AND r.room_id = me.room_id \
+         WHERE me.project_id = $1 AND me.user_id = $2 AND r.deleted_at IS NULL";
+    list(db, user, page, after, limit).await
 }
 
 /// The public rooms of the user's project, the most recently active first.
@@ -138,13 +129,30 @@ pub(in crate::chat) async fn list_public(
     after: Option<&RoomCursor>,
     limit: usize,
 ) -> Result<Vec<RoomSummary>> {
+    let page = "SELECT r.room_id, r.last_activity_at FROM rooms r \
+         WHERE r.project_id = $1 AND r.kind = 1 AND r.deleted_at IS NULL";
+    list(db, user, page, after, limit).await
+}
+
+/// Finds a page of rooms first, and then what is shown of each: rooms that are on no page cost nothing but their sorting.
+async fn list(
+    db: &Db,
+    user: &UserKey,
+    rooms: &str,
+    after: Option<&RoomCursor>,
+    limit: usize,
+) -> Result<Vec<RoomSummary>> {
     let (at, room) = below(after);
-    let statement = summary(&format!(
-        "FROM rooms r LEFT JOIN members me ON me.project_id = r.project_id AND me.room_id = r.room_id AND me.user_id = $2 \
-         {LAST_MESSAGE} WHERE r.project_id = $1 AND r.kind = 1 AND r.deleted_at IS NULL \
-           AND (r.last_activity_at, r.room_id) < ($3, $4) \
-         ORDER BY r.last_activity_at DESC, r.room_id DESC LIMIT $5"
-    ));
+    let statement = format!(
+        "WITH page AS ({rooms} AND (r.last_activity_at, r.room_id) < ($3, $4) \
+             ORDER BY r.last_activity_at DESC, r.room_id DESC LIMIT $5) {} \
+         ORDER BY page.last_activity_at DESC, page.room_id DESC",
+        summary(&format!(
+            "FROM page JOIN rooms r ON r.project_id = $1 AND r.room_id = page.room_id \
+             LEFT JOIN members me ON me.project_id = r.project_id AND me.room_id = r.room_id AND me.user_id = $2 \
+             {LAST_MESSAGE}"
+        ))
+    );
     let args = Args::new().with(&user.project).with(&user.user).with(at).with(room).with(limit as u64);
     db.fetch_all(&statement, args).await
 }
@@ -208,6 +216,13 @@ pub(in crate::chat) async fn followed(db: &Db, user: &UserKey) -> Result<Vec<Fol
     db.fetch_all(statement, Args::new().with(&user.project).with(&user.user)).await
 }
 
+/// The room.
+pub(in crate::chat) async fn current(db: &Db, room: &RoomKey) -> Result<Option<Room>> {
+    let statement =
+        format!("SELECT {COLUMNS} FROM rooms r WHERE r.project_id = $1 AND r.room_id = $2 AND r.deleted_at IS NULL");
+    db.fetch_optional(&statement, by_room(room)).await
+}
+
 /// The room in a transaction.
 pub(in crate::chat) async fn load(tx: &mut Tx, room: &RoomKey) -> Result<Option<Room>> {
     let statement =
@@ -223,6 +238,7 @@ impl FromRow for Counters {
             last_position: row.count()?,
             member_count: row.count()?,
             last_activity_at: row.time()?,
+            deleted: false,
         })
     }
 }

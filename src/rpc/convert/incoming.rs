@@ -127,14 +127,13 @@ pub(in crate::rpc) fn profile_change(request: wire::UpdateRoomRequest) -> Result
     if paths.is_empty() || paths.len() > 3 {
         return Err(Error::field("update_mask", "takes 1 to 3 of title, description, metadata"));
     }
-    let (mut title, mut description, mut metadata) =
-        (Some(request.title), Some(request.description), Some(request.metadata));
+    let (title, description, metadata) = (Some(request.title), Some(request.description), Some(request.metadata));
     let mut change = ProfileChange::default();
     for path in &paths {
         match path.as_str() {
-            "title" => change.title = title.take(),
-            "description" => change.description = description.take(),
-            "metadata" => change.metadata = metadata.take().map(Metadata::from_iter),
+            "title" => change.title = title.clone(),
+            "description" => change.description = description.clone(),
+            "metadata" => change.metadata = metadata.clone().map(Metadata::from_iter),
             _ => return Err(Error::field("update_mask", "has a path other than title, description, metadata")),
         }
     }

@@ -12,17 +12,19 @@ use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame};
 use tokio::sync::oneshot;
 use tokio_util::sync::DropGuard;
+use tonic::{Code, Status};
 
 use crate::{
     error::Error,
-    hub::{Ending, Hub, Session},
-    rpc::status::to_status,
+    hub::{Hub, Session},
+    rpc::{gate::Count, status::to_status},
 };
 
 /// Frames of one session. When it is dropped, the reader is gone, and the session is taken off the hub.
 pub(super) struct SessionBody {
     hub: Arc<Hub>,
     state: State,
+    count: Count,
     _request: Option<DropGuard>,
 }
 
@@ -35,24 +37,27 @@ enum State {
 
 impl SessionBody {
     /// The body of a session that is open.
-    pub(super) fn open(hub: Arc<Hub>, session: Arc<Session>) -> Self {
-        Self { hub, state: State::Open(session), _request: None }
+    pub(super) fn open(hub: Arc<Hub>, session: Arc<Session>, count: Count) -> Self {
+        Self { hub, state: State::Open(session), count, _request: None }
     }
 
     /// The body of a session that opens once `opening` says so; `request` ends with the body.
     pub(super) fn opening(
         hub: Arc<Hub>,
         opening: oneshot::Receiver<Result<Arc<Session>, Error>>,
+        count: Count,
         request: DropGuard,
     ) -> Self {
-        Self { hub, state: State::Opening(opening), _request: Some(request) }
+        Self { hub, state: State::Opening(opening), count, _request: Some(request) }
     }
 
-    fn finish(&mut self, ending: Ending) -> Frame<Bytes> {
+    fn finish(&mut self, ending: &Error) -> Frame<Bytes> {
         if let State::Open(session) = std::mem::replace(&mut self.state, State::Over) {
             self.hub.close(&session);
         }
-        Frame::trailers(trailers(ending))
+        let status = to_status(ending);
+        self.count.ended(status.code());
+        Frame::trailers(trailers(&status))
     }
 }
 
@@ -64,21 +69,24 @@ impl Body for SessionBody {
         if let State::Opening(opening) = &mut self.state {
             match ready!(Pin::new(opening).poll(cx)) {
                 Ok(Ok(session)) => self.state = State::Open(session),
-                Ok(Err(error)) => return Poll::Ready(Some(Ok(self.finish(Err(error))))),
+                Ok(Err(error)) => return Poll::Ready(Some(Ok(self.finish(&error)))),
                 // The reading task is gone without a word: the server is going away.
-                Err(_) => return Poll::Ready(Some(Ok(self.finish(Err(Error::draining()))))),
+                Err(_) => return Poll::Ready(Some(Ok(self.finish(&Error::draining())))),
             }
         }
         let State::Open(session) = &self.state else { return Poll::Ready(None) };
         Poll::Ready(Some(Ok(match ready!(session.poll_read(cx)) {
             Ok(bytes) => Frame::data(bytes),
-            Err(ending) => self.finish(ending),
+            Err(ending) => self.finish(&ending),
         })))
     }
 }
 
 impl Drop for SessionBody {
     fn drop(&mut self) {
+        if !matches!(self.state, State::Over) {
+            self.count.ended(Code::Cancelled);
+        }
         match std::mem::replace(&mut self.state, State::Over) {
             State::Open(session) => self.hub.close(&session),
             State::Opening(mut opening) => {
@@ -93,13 +101,9 @@ impl Drop for SessionBody {
     }
 }
 
-fn trailers(ending: Ending) -> HeaderMap {
+fn trailers(status: &Status) -> HeaderMap {
     let mut trailers = HeaderMap::new();
-    let added = match ending {
-        Ok(()) => Ok(drop(trailers.insert("grpc-status", HeaderValue::from_static("0")))),
-        Err(error) => to_status(&error).add_header(&mut trailers),
-    };
-    if added.is_err() {
+    if status.add_header(&mut trailers).is_err() {
         trailers.insert("grpc-status", HeaderValue::from_static("13"));
     }
     trailers

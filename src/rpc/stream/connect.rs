@@ -29,7 +29,8 @@ pub(super) async fn run(
     opened: oneshot::Sender<Result<Arc<Session>>>,
 ) {
     let opening = tokio::time::timeout(streams.open_timeout, open(&streams, &caller, &mut requests));
-    let session = match opening.await.unwrap_or_else(|_| Err(not_open())) {
+    let opening = streams.draining.run_until_set(opening).await;
+    let session = match opening.map_or_else(|| Err(Error::draining()), |o| o.unwrap_or_else(|_| Err(not_open()))) {
         Ok(session) => session,
         Err(error) => return drop(opened.send(Err(error))),
     };
@@ -38,7 +39,7 @@ pub(super) async fn run(
         return;
     }
     if let Err(error) = read(&streams, &session, &mut requests).await {
-        session.end(Err(error));
+        session.end(error);
     }
 }
 
@@ -49,9 +50,9 @@ async fn open(streams: &Streams, caller: &Caller, requests: &mut Streaming<Conne
     }
 }
 
-/// The client's next frame; `None` when it closed its half.
+/// The client's next frame; `None` when it closed its half, or is gone.
 async fn next(requests: &mut Streaming<ConnectRequest>) -> Result<Option<ConnectRequest>> {
-    requests.message().await.map_err(|status| from_framework(status.code(), status.message()))
+    requests.message().await.or_else(|status| from_framework(&status).map_or(Ok(None), Err))
 }
 
 /// Answers frames. An error of one frame is its answer; an error here ends the stream.
@@ -60,7 +61,12 @@ async fn read(streams: &Streams, session: &Arc<Session>, requests: &mut Streamin
     loop {
         // A client that does not read its answers is not read either.
         session.wait_for_space().await;
-        let Some(ConnectRequest { request_id, frame }) = next(requests).await? else { return Ok(()) };
+        let received = tokio::select! {
+            biased;
+            () = session.over() => return Ok(()),
+            received = next(requests) => received?,
+        };
+        let Some(ConnectRequest { request_id, frame }) = received else { return Ok(()) };
         if request_id.len() > MAX_REQUEST_ID_BYTES {
             let message = format!("has {} bytes, at most {MAX_REQUEST_ID_BYTES} are allowed", request_id.len());
             answer(session, String::new(), Err(Error::field("request_id", message)));
@@ -116,6 +122,9 @@ impl Streams {
         let caller = self.tokens.verify(token)?;
         if caller.user != *session.owner() {
             return Err(Error::new(Reason::TokenInvalid, "the token is another user's than the stream"));
+        }
+        if session.is_over() {
+            return Err(Error::new(Reason::SessionNotFound, "the stream is ending"));
         }
         session.renew(caller.expires_at);
         Ok(wire::TokenRenewed { expires_at: Some(convert::expires(caller.expires_at)) })

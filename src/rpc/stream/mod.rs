@@ -18,7 +18,11 @@ use tonic::codec::{BufferSettings, Streaming};
 use tonic_prost::ProstDecoder;
 
 use self::body::SessionBody;
-use super::{convert, gate::refuse, status::from_framework};
+use super::{
+    convert,
+    gate::{Count, refuse},
+    status::from_framework,
+};
 use crate::{
     chat::{Chat, Feed},
     error::{Error, Reason, Result},
@@ -46,6 +50,7 @@ pub(super) struct Streams {
 pub(super) async fn subscribe(
     State(streams): State<Arc<Streams>>,
     Extension(caller): Extension<Caller>,
+    Extension(count): Extension<Count>,
     request: Request,
 ) -> Response {
     let mut requests: Streaming<SubscribeRequest> = streams.incoming(request);
@@ -53,10 +58,10 @@ pub(super) async fn subscribe(
     let opened = received.map_err(|_| not_open()).and_then(|received| match received {
         Ok(Some(request)) => streams.open(&caller, request.open.unwrap_or_default()),
         Ok(None) => Err(Error::new(Reason::RequestMalformed, "the call has no request")),
-        Err(status) => Err(from_framework(status.code(), status.message())),
+        Err(status) => Err(from_framework(&status).unwrap_or_else(|| Error::internal(&status))),
     });
     match opened {
-        Ok(session) => respond(SessionBody::open(streams.hub.clone(), session)),
+        Ok(session) => respond(SessionBody::open(streams.hub.clone(), session, count)),
         Err(error) => refuse(&error),
     }
 }
@@ -65,13 +70,14 @@ pub(super) async fn subscribe(
 pub(super) async fn connect(
     State(streams): State<Arc<Streams>>,
     Extension(caller): Extension<Caller>,
+    Extension(count): Extension<Count>,
     request: Request,
 ) -> Response {
     let requests: Streaming<ConnectRequest> = streams.incoming(request);
     let (opened, opening) = oneshot::channel();
     // Cancelled with the body: when the response is over, nothing reads the request any more.
     let over = CancellationToken::new();
-    let body = SessionBody::opening(streams.hub.clone(), opening, over.clone().drop_guard());
+    let body = SessionBody::opening(streams.hub.clone(), opening, count, over.clone().drop_guard());
     tokio::spawn(async move {
         over.run_until_cancelled(connect::run(streams, caller, requests, opened)).await;
     });
