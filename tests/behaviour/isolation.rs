@@ -16,7 +16,7 @@ fn calls(room: &str) -> Vec<(&'static str, Vec<u8>)> {
     let user_id = || "ana".to_owned();
     let emoji = || "x".to_owned();
     let update_mask = Some(FieldMask { paths: vec!["title".into()] });
-    let members = vec![NewMember { user_id: "eve".into(), role: MemberRole::Owner.into() }];
+    let members = vec![NewMember { user_id: "fay".into(), role: MemberRole::Owner.into() }];
     vec![
         ("ChatService/SendMessage", message(room, "x").encode_to_vec()),
         (
