@@ -51,10 +51,7 @@ impl Pair {
 
     /// As an entry of the settings, with the key as PEM text or as bytes.
     fn setting(&self, public_key: &str) -> String {
-        format!(
-            "[[auth.keys]]\nkid = \"{}\"\nalgorithm = \"EdDSA\"\npublic_key = \"\"\"{public_key}\"\"\"\n",
-            self.kid
-        )
+        format!("[[auth.keys]]\nkid = \"{}\"\nalgorithm = \"EdDSA\"\npublic_key = \"\"\"{public_key}\"\"\"\n", self.kid)
     }
 }
 

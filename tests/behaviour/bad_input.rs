@@ -104,11 +104,7 @@ fn sends() -> Vec<Row> {
         row(SEND, "attachments[0].mime_type", attached(|a| a.mime_type = "png".into())),
         row(SEND, "attachments[0].size_bytes", attached(|a| a.size_bytes = 1 << 53)),
         row("ChatService/SendMessages", "requests", SendMessagesRequest::default()),
-        row(
-            "ChatService/SendMessages",
-            "requests",
-            SendMessagesRequest { requests: vec![message("r", "x"); 101] },
-        ),
+        row("ChatService/SendMessages", "requests", SendMessagesRequest { requests: vec![message("r", "x"); 101] }),
     ];
     let edit = |change: fn(&mut EditMessageRequest)| {
         let mut request = EditMessageRequest { room_id: "r".into(), seq: 1, text: "x".into(), ..Default::default() };
@@ -271,10 +267,22 @@ fn streams() -> Vec<Row> {
     vec![
         row("ChatService/Subscribe", "open.positions", subscribe(rooms(10_000))),
         row("ChatService/Subscribe", "open.positions", subscribe(rooms(5_001))),
-        row("ChatService/Subscribe", "open.positions[1].room_id", subscribe(["a", "b c"].map(str::to_owned).into_iter())),
-        row("ChatService/Subscribe", "open.positions[2].room_id", subscribe(["a", "b", "a"].map(str::to_owned).into_iter())),
+        row(
+            "ChatService/Subscribe",
+            "open.positions[1].room_id",
+            subscribe(["a", "b c"].map(str::to_owned).into_iter()),
+        ),
+        row(
+            "ChatService/Subscribe",
+            "open.positions[2].room_id",
+            subscribe(["a", "b", "a"].map(str::to_owned).into_iter()),
+        ),
         row("ChatService/Connect", "open.positions", connect(subscribe(rooms(10_000)).open.unwrap())),
-        row("ChatService/Connect", "open.positions[0].room_id", connect(subscribe(std::iter::once(String::new())).open.unwrap())),
+        row(
+            "ChatService/Connect",
+            "open.positions[0].room_id",
+            connect(subscribe(std::iter::once(String::new())).open.unwrap()),
+        ),
     ]
 }
 
@@ -414,8 +422,7 @@ async fn a_page_token_works_for_its_own_list_only() {
         page_token: page_token.into(),
         ..ListMessagesRequest::default()
     };
-    let rooms =
-        |scope: i32, page_token: &str| ListRoomsRequest { page_size: 1, scope, page_token: page_token.into() };
+    let rooms = |scope: i32, page_token: &str| ListRoomsRequest { page_size: 1, scope, page_token: page_token.into() };
     let members = |room: &str, page_token: &str| ListMembersRequest {
         room_id: room.into(),
         page_size: 1,

@@ -2,8 +2,8 @@
 
 use futures_util::future::join_all;
 use relay_proto::chat::v1::{
-    self as wire, Attachment, LeaveRoomRequest, RoomKind, SendMessageRequest, SendMessagesRequest,
-    SendReceipt, connect_request::Frame as Up, reply::Result as Outcome, send_result::Result as Sent,
+    self as wire, Attachment, LeaveRoomRequest, RoomKind, SendMessageRequest, SendMessagesRequest, SendReceipt,
+    connect_request::Frame as Up, reply::Result as Outcome, send_result::Result as Sent,
 };
 use tonic::{Code, Status};
 

@@ -1,11 +1,11 @@
 //! Isolation: whoever has no part in a room learns nothing of it, whatever they call.
 
+use prost::Message as _;
 use prost_types::FieldMask;
 use relay_proto::chat::v1::{
     self as wire, ConnectRequest, MemberRole, NewMember, OpenStream, ResumeVerdict, RoomKind, RoomPosition,
     connect_request::Frame as Up, frame::Kind, reply::Result as Outcome,
 };
-use prost::Message as _;
 use tonic::Code;
 
 use crate::support::{Raw, Server, Stream, Token, error_of, message, methods};
@@ -196,8 +196,9 @@ async fn a_project_that_the_server_does_not_have_sees_nothing_with_any_room() {
             assert_eq!(error_of(&status), (Code::PermissionDenied, "PROJECT_NOT_FOUND".into(), vec![]), "{method}");
         }
     }
-    let open = ConnectRequest { request_id: String::new(), frame: Some(Up::Open(OpenStream {
-        positions: vec![RoomPosition { room_id: "private".into(), position: 0 }],
-    })) };
+    let open = ConnectRequest {
+        request_id: String::new(),
+        frame: Some(Up::Open(OpenStream { positions: vec![RoomPosition { room_id: "private".into(), position: 0 }] })),
+    };
     assert_eq!(error_of(&raw.call("ChatService/Connect", open).await.unwrap_err()).1, "PROJECT_NOT_FOUND");
 }

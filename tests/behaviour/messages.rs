@@ -18,8 +18,7 @@ async fn get(clients: &mut Clients, room: &str, seq: u64) -> Result<Message, Sta
 }
 
 async fn edit(clients: &mut Clients, room: &str, seq: u64, text: &str) -> Result<Message, Status> {
-    let request =
-        EditMessageRequest { room_id: room.into(), seq, text: text.into(), ..EditMessageRequest::default() };
+    let request = EditMessageRequest { room_id: room.into(), seq, text: text.into(), ..EditMessageRequest::default() };
     Ok(clients.chat.edit_message(request).await?.into_inner().message.unwrap())
 }
 
@@ -225,10 +224,7 @@ async fn a_deleted_message_leaves_a_tombstone_and_nothing_else() {
     ben.say("r", "zero").await;
     let sent = ben.chat.send_message(full("r")).await.unwrap().into_inner().receipt.unwrap();
     edit(&mut ben, "r", 2, "edited secret").await.unwrap();
-    ben.chat
-        .add_reaction(wire::AddReactionRequest { room_id: "r".into(), seq: 2, emoji: "👍".into() })
-        .await
-        .unwrap();
+    ben.chat.add_reaction(wire::AddReactionRequest { room_id: "r".into(), seq: 2, emoji: "👍".into() }).await.unwrap();
     let (mut stream, _) = Stream::caught_up(&ben, &[]).await;
     delete(&mut ana, "r", 2).await.unwrap();
     delete(&mut ben, "r", 2).await.unwrap();

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message as _;
 use prost_types::FieldMask;
 use relay_proto::chat::v1::{
-    self as wire, ConnectRequest, MemberRole, NewMember, OpenStream, RemoveMemberRequest, RoomKind, SendMessagesRequest,
-    SendMessagesResponse, UpdateMemberRequest, connect_request::Frame as Up, send_result::Result as Sent,
+    self as wire, ConnectRequest, MemberRole, NewMember, OpenStream, RemoveMemberRequest, RoomKind,
+    SendMessagesRequest, SendMessagesResponse, UpdateMemberRequest, connect_request::Frame as Up,
+    send_result::Result as Sent,
 };
 use tonic::Code;
 
@@ -80,11 +81,14 @@ fn rows(room: &str) -> Vec<Row> {
         wire::AddMembersRequest { room_id: room_id(), members }
     };
     let remove = |user: &str| RemoveMemberRequest { room_id: room_id(), user_id: user.into() };
-    let promote = |user: &str, role: MemberRole| {
-        UpdateMemberRequest { room_id: room_id(), user_id: user.into(), role: role.into() }
+    let promote = |user: &str, role: MemberRole| UpdateMemberRequest {
+        room_id: room_id(),
+        user_id: user.into(),
+        role: role.into(),
     };
     let mask = Some(FieldMask { paths: vec!["title".into()] });
-    let update = wire::UpdateRoomRequest { room_id: room_id(), title: "x".into(), update_mask: mask, ..Default::default() };
+    let update =
+        wire::UpdateRoomRequest { room_id: room_id(), title: "x".into(), update_mask: mask, ..Default::default() };
     let open = ConnectRequest { request_id: String::new(), frame: Some(Up::Open(OpenStream::default())) };
     let (seq, emoji) = (FOREIGN, "x".to_owned());
     let manage = "remove, update members";
@@ -124,12 +128,7 @@ fn rows(room: &str) -> Vec<Row> {
         ),
         row("RoomService/CreateRoom", "", Needs::Nothing, wire::CreateRoomRequest::default()),
         row("RoomService/ListRooms", "", Needs::Nothing, wire::ListRoomsRequest::default()),
-        row(
-            "RoomService/GetDirectRoom",
-            "",
-            Needs::Nothing,
-            wire::GetDirectRoomRequest { user_id: "somebody".into() },
-        ),
+        row("RoomService/GetDirectRoom", "", Needs::Nothing, wire::GetDirectRoomRequest { user_id: "somebody".into() }),
         row("RoomService/GetRoom", "", Needs::Sight, wire::GetRoomRequest { room_id: room_id() }),
         row("RoomService/JoinRoom", "", Needs::Sight, wire::JoinRoomRequest { room_id: room_id() }),
         row("RoomService/LeaveRoom", "", Needs::Sight, wire::LeaveRoomRequest { room_id: room_id() }),

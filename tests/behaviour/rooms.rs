@@ -288,8 +288,7 @@ async fn two_users_have_one_direct_room_whoever_asks_and_however_often_at_once()
         async move { (direct(&mut caller, other).await, other) }
     }));
     let answers = asked.await;
-    let rooms: HashSet<String> =
-        answers.iter().map(|(a, _)| a.room.clone().unwrap().room.unwrap().room_id).collect();
+    let rooms: HashSet<String> = answers.iter().map(|(a, _)| a.room.clone().unwrap().room.unwrap().room_id).collect();
     assert_eq!(rooms.len(), 1);
     assert_eq!(answers.iter().filter(|(answer, _)| answer.created).count(), 1);
     for (answer, other) in answers {

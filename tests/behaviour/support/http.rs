@@ -1,10 +1,12 @@
 //! Requests as plain HTTP, made by hand: what browsers send, and what no gRPC library would.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::{
     HeaderMap, Request, StatusCode,
-    body::Incoming,
+    body::{Body, Frame, Incoming},
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -60,12 +62,23 @@ impl Http {
 
     /// Sends it over HTTP/2.
     pub(crate) async fn send_h2(self, body: impl Into<Bytes>) -> Answer {
+        self.over_h2(Full::new(body.into())).await
+    }
+
+    /// Sends its head over HTTP/2, and never anything of its body.
+    pub(crate) async fn send_head_h2(self) -> Answer {
+        self.over_h2(StreamBody::new(tokio_stream::pending::<Result<Frame<Bytes>, Infallible>>())).await
+    }
+
+    async fn over_h2<B>(self, body: B) -> Answer
+    where
+        B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+    {
         let tcp = TcpStream::connect(&self.address).await.unwrap();
-        let (mut sender, connection) =
-            http2::handshake(TokioExecutor::new(), TokioIo::new(tcp)).await.unwrap();
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(tcp)).await.unwrap();
         tokio::spawn(connection);
         let uri = format!("http://{}{}", self.address, self.path);
-        let request = self.request.uri(uri).body(Full::new(body.into())).unwrap();
+        let request = self.request.uri(uri).body(body).unwrap();
         Answer::new(within("a response", sender.send_request(request)).await.unwrap())
     }
 }
