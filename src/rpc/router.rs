@@ -80,7 +80,9 @@ pub fn router(
         .route("/relay.chat.v1.ChatService/Connect", post(stream::connect))
         .route("/relay.chat.v1.ChatService/Subscribe", post(stream::subscribe))
         .with_state(streams);
-    let grpc = streaming.merge(routes.prepare().into_axum_router().reset_fallback()).layer(from_fn_with_state(gate, gate::pass));
+    let grpc = streaming
+        .merge(routes.prepare().into_axum_router().reset_fallback())
+        .layer(from_fn_with_state(gate, gate::pass));
     let web = GrpcWebLayer::new().layer(grpc.clone());
     let pages = Router::new()
         .route("/health", get(pages::health))
