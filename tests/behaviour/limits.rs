@@ -267,7 +267,7 @@ async fn events_that_were_forgotten_are_a_gap_and_their_messages_stay() {
 
 #[tokio::test]
 async fn a_stream_is_warned_before_its_token_expires_and_ends_when_it_has() {
-    let server = Server::with(&[("stream.renew_warning", "10m")]);
+    let server = Server::with(&[("stream.renew_warning", "10m"), ("auth.leeway", "0s")]);
     let ana = Clients::connect(&server.url(), Token::of("ana").for_seconds(2).sign()).await;
     let mut connect = Stream::open(&ana, &[]).await;
     let mut subscribed = subscribe(&ana).await;
@@ -290,7 +290,7 @@ async fn a_stream_is_warned_before_its_token_expires_and_ends_when_it_has() {
 
 #[tokio::test]
 async fn a_renewed_stream_outlives_its_first_token() {
-    let server = Server::start();
+    let server = Server::with(&[("auth.leeway", "0s")]);
     let short = Clients::connect(&server.url(), Token::of("ana").for_seconds(2).sign()).await;
     let mut of_ben = server.user("ben").await;
     of_ben.create_room("r", RoomKind::Private, &["ana"]).await;

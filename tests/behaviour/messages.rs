@@ -38,7 +38,7 @@ fn full(room: &str) -> SendMessageRequest {
         reply_to_seq: 1,
         metadata: HashMap::from([("k".into(), String::new()), ("ключ".into(), "значение".into())]),
         attachments: vec![file("https://a.example/x.png?a=b#c", (1 << 53) - 1), file("http://[::1]:80/", 0)],
-        ..message(room, "*hi* \u{0} 🎉")
+        ..message(room, "*hi*\n\t\u{1} 🎉")
     }
 }
 

@@ -130,6 +130,8 @@ async fn the_id_of_a_deleted_room_is_not_given_again() {
     ana.rooms.delete_room(DeleteRoomRequest { room_id: "once".into() }).await.unwrap();
     let again = CreateRoomRequest { room_id: "once".into(), ..CreateRoomRequest::default() };
     assert_eq!(error_of(&ana.rooms.create_room(again).await.unwrap_err()).1, "ROOM_EXISTS");
+    let twice = ana.rooms.delete_room(DeleteRoomRequest { room_id: "once".into() }).await.unwrap_err();
+    assert_eq!(error_of(&twice).1, "ROOM_NOT_FOUND");
     for user in ["ana", "ben", "cy"] {
         let mut user = server.user(user).await;
         assert_eq!(error_of(&get(&mut user, "once").await.unwrap_err()).1, "ROOM_NOT_FOUND");
@@ -277,6 +279,22 @@ async fn who_joins_an_empty_public_room_owns_it() {
     ana.rooms.leave_room(LeaveRoomRequest { room_id: "open".into() }).await.unwrap();
     let joined = ben.rooms.join_room(JoinRoomRequest { room_id: "open".into() }).await.unwrap().into_inner();
     assert_eq!(joined.room.unwrap().membership.unwrap().role, i32::from(MemberRole::Owner));
+}
+
+#[tokio::test]
+async fn a_private_room_that_its_last_member_leaves_is_deleted() {
+    let server = Server::start();
+    let mut ana = server.user("ana").await;
+    ana.create_room("r", RoomKind::Private, &[]).await;
+    ana.say("r", "alone").await;
+    let (mut stream, _) = Stream::caught_up(&ana, &[]).await;
+    ana.rooms.leave_room(LeaveRoomRequest { room_id: "r".into() }).await.unwrap();
+    let frames = stream.until(|kind| matches!(kind, Kind::Resumed(_))).await;
+    let Some(Kind::Resumed(resumed)) = frames.last() else { panic!("{frames:?}") };
+    assert_eq!(resumed.rooms[0].verdict(), wire::ResumeVerdict::Left);
+    assert_eq!(error_of(&get(&mut ana, "r").await.unwrap_err()).1, "ROOM_NOT_FOUND");
+    let again = CreateRoomRequest { room_id: "r".into(), ..CreateRoomRequest::default() };
+    assert_eq!(error_of(&ana.rooms.create_room(again).await.unwrap_err()).1, "ROOM_EXISTS");
 }
 
 #[tokio::test]
