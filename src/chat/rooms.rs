@@ -99,9 +99,10 @@ impl Chat {
             .write(0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
+                    members::require(unit, &key, &caller.user, Action::Read).await?;
+                    refuse_direct(unit.counters(&key).await?.kind)?;
                     members::require(unit, &key, &caller.user, Action::UpdateRoom).await?;
                     let old = current(unit, &key).await?;
-                    refuse_direct(old.kind)?;
                     let before = Profile { title: old.title, description: old.description, metadata: old.metadata };
                     let profile = Profile {
                         title: change.title.unwrap_or_else(|| before.title.clone()),

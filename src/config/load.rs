@@ -43,8 +43,7 @@ pub fn load(overrides: &Overrides, environment: impl Iterator<Item = (String, St
     for (key, text) in &overrides.set {
         set(&mut table, key, text, "--set")?;
     }
-    let config: Config =
-        Value::Table(table).try_into().map_err(|e: toml::de::Error| LoadError(format!("settings: {}", e.message())))?;
+    let config: Config = Value::Table(table).try_into().map_err(|e| misfit(&e))?;
     match config.problems() {
         problems if problems.is_empty() => Ok(config),
         problems => Err(LoadError(problems.join("\n"))),
@@ -55,6 +54,11 @@ pub fn load(overrides: &Overrides, environment: impl Iterator<Item = (String, St
 fn syntax(name: &str, text: &str, error: &toml::de::Error) -> LoadError {
     let line = error.span().and_then(|span| text.get(..span.start)).map_or(1, |before| before.lines().count().max(1));
     LoadError(format!("{name}, near line {line}: {}", error.message()))
+}
+
+/// Says which setting does not fit. Without a text to quote from, the error's own words end with the key's path.
+fn misfit(error: &toml::de::Error) -> LoadError {
+    LoadError(format!("settings: {}", error.to_string().trim().replace('\n', " ")))
 }
 
 fn read_file(named: Option<&Path>) -> Result<Option<(PathBuf, String)>, LoadError> {

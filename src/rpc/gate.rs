@@ -6,9 +6,9 @@ use axum::{
     body::Body,
     extract::{Request, State},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tonic::{Code, Status};
 
 use super::{
@@ -36,8 +36,7 @@ pub(super) struct Gate {
 pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let Some(access) = access::of(path) else {
-        // The fallback tells gRPC clients and people with a browser apart.
-        return next.run(request).await;
+        return not_found(&request);
     };
     let count = Count { metrics: gate.metrics.clone(), method: path.trim_start_matches('/').into() };
     if access != Access::Anyone {
@@ -64,6 +63,15 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
 
 fn too_late() -> Error {
     Error::retryable(Reason::DeadlineExceeded, "the call took too long", Duration::from_millis(100))
+}
+
+/// What a path that is not in the policy table gets: gRPC clients and people with a browser are told apart.
+fn not_found(request: &Request) -> Response {
+    let content_type = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    if !content_type.starts_with(b"application/grpc") {
+        return (StatusCode::NOT_FOUND, "there is nothing here; this port speaks gRPC\n").into_response();
+    }
+    refuse(&Error::new(Reason::MethodNotFound, "there is no such method"))
 }
 
 /// The caller that the credentials name.

@@ -6,10 +6,10 @@ use axum::{
     Router,
     extract::{Request, State},
     middleware::{Next, from_fn_with_state},
-    response::{IntoResponse as _, Response},
+    response::Response,
     routing::{get, post},
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use relay_proto::server::chat::v1::{chat_service_server::ChatServiceServer, room_service_server::RoomServiceServer};
 use tonic::service::Routes;
 use tonic_health::server::{HealthReporter, HealthService};
@@ -28,7 +28,6 @@ use crate::{
     chat::{Chat, Feed},
     clock::Clock,
     config::{ServerConfig, StreamConfig},
-    error::{Error, Reason},
     hub::Hub,
     identity::Tokens,
     lifecycle::Draining,
@@ -81,8 +80,9 @@ pub fn router(
         .route("/relay.chat.v1.ChatService/Connect", post(stream::connect))
         .route("/relay.chat.v1.ChatService/Subscribe", post(stream::subscribe))
         .with_state(streams);
-    let grpc = streaming.merge(routes.prepare().into_axum_router().reset_fallback()).fallback(not_found);
-    let grpc = grpc.layer(from_fn_with_state(gate, gate::pass));
+    let grpc = streaming
+        .merge(routes.prepare().into_axum_router().reset_fallback())
+        .layer(from_fn_with_state(gate, gate::pass));
     let web = GrpcWebLayer::new().layer(grpc.clone());
     let pages = Router::new()
         .route("/health", get(pages::health))
@@ -105,14 +105,6 @@ fn add_reflection(routes: Routes) -> Result<Routes, String> {
     Ok(routes
         .add_service(builder().build_v1().map_err(explain)?)
         .add_service(builder().build_v1alpha().map_err(explain)?))
-}
-
-async fn not_found(request: Request) -> Response {
-    let is_grpc = content_type(&request).starts_with("application/grpc");
-    if !is_grpc {
-        return (StatusCode::NOT_FOUND, "there is nothing here; this port speaks gRPC\n").into_response();
-    }
-    gate::refuse(&Error::new(Reason::MethodNotFound, "there is no such method"))
 }
 
 fn content_type(request: &Request) -> &str {

@@ -118,7 +118,7 @@ pub(super) fn from_framework(status: &Status) -> Option<Error> {
             Some(Error::new(Reason::RequestTooLarge, status.message().to_owned()))
         }
         Code::Unimplemented => malformed("the request is compressed, or in an encoding that is not taken"),
-        Code::Internal if status.message().contains("decode") || status.message().contains("protocol error") => {
+        Code::Internal if status.message().contains("decod") || status.message().contains("protocol error") => {
             malformed("the request is not the protobuf message that the method takes")
         }
         Code::Internal if status.message().contains("Missing request message") => malformed("the call has no request"),

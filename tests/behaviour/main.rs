@@ -2,4 +2,16 @@
 
 mod support;
 
+mod auth;
+mod bad_input;
+mod config;
+mod http;
+mod idempotency;
+mod isolation;
+mod limits;
+mod members;
+mod messages;
+mod policy;
+mod reactions;
+mod rooms;
 mod streams;

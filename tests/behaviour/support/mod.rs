@@ -1,6 +1,9 @@
 //! Servers as processes, clients as apps have them, and waiting on conditions instead of sleeping.
 
 mod clients;
+mod http;
+mod raw;
+mod run;
 mod server;
 mod stream;
 mod token;
@@ -8,6 +11,9 @@ mod token;
 use std::{future::Future, time::Duration};
 
 pub(crate) use clients::{Clients, error_of, message};
+pub(crate) use http::{Answer, Http};
+pub(crate) use raw::{Raw, methods};
+pub(crate) use run::{relay, relay_with};
 pub(crate) use server::Server;
 pub(crate) use stream::Stream;
 pub(crate) use token::Token;

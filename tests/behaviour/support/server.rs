@@ -13,6 +13,9 @@ use super::{Clients, Token, within};
 /// The HS256 key that test servers sign with: 32 bytes of 7, in base64url.
 pub(crate) const SIGNING_KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
 
+/// Where a server that has a settings file finds it, in its data directory.
+const SETTINGS_FILE: &str = "relay.toml";
+
 /// A running server. Dropped, it is killed.
 pub(crate) struct Server {
     process: Child,
@@ -29,10 +32,20 @@ impl Server {
 
     /// A server with some settings of its own, as `section.key`.
     pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
-        let data = tempfile::tempdir().unwrap();
+        Self::on(tempfile::tempdir().unwrap(), settings)
+    }
+
+    fn on(data: TempDir, settings: &[(&str, &str)]) -> Self {
         let settings: Vec<_> = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let (process, address) = spawn("127.0.0.1:0", data.path().into(), &settings);
         Self { process, address, settings, data }
+    }
+
+    /// A server whose settings file says this, beside some settings of its own.
+    pub(crate) fn with_file(text: &str, settings: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::write(data.path().join(SETTINGS_FILE), text).unwrap();
+        Self::on(data, settings)
     }
 
     /// `127.0.0.1:PORT`
@@ -113,7 +126,11 @@ impl Drop for Server {
 
 fn spawn(listen: &str, data: PathBuf, settings: &[(String, String)]) -> (Child, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
-    command.args(["serve", "--listen", listen, "--data-dir"]).arg(data);
+    command.args(["serve", "--listen", listen, "--data-dir"]).arg(&data);
+    let file = data.join(SETTINGS_FILE);
+    if file.exists() {
+        command.arg("--config").arg(file);
+    }
     for (key, value) in settings {
         command.args(["--set", &format!("{key}={value}")]);
     }
