@@ -1,13 +1,13 @@
 //! Joining, leaving, adding, removing, promoting.
 
 use super::{
-    Chat, Limits,
+    Chat,
     event::EventBody,
-    log::{Unit, not_a_member},
+    log::Unit,
+    membership::{check_members, enter, erase, exit, refuse_direct, require, require_reader},
     page::{self, Page},
     policy::{self, Action},
     room::{Member, NewMember, Role, RoomKind, RoomSummary},
-    rooms::{as_member, check_members, erase, refuse_direct, require_reader},
     store,
 };
 use crate::{
@@ -153,46 +153,6 @@ impl Chat {
         let members = store::rooms::list_members(self.db(), &key, after.as_ref(), limit + 1).await?;
         Ok(Page::cut(members, limit, |last| self.pages().seal(&list, &[last.user.as_str()])))
     }
-}
-
-/// The caller's membership, checked against the policy table.
-pub(super) async fn require(unit: &mut Unit, room: &RoomKey, user: &UserId, action: Action) -> Result<Member> {
-    let kind = unit.counters(room).await?.kind;
-    let member = store::rooms::member(&mut unit.tx, room, user).await?.ok_or_else(|| not_a_member(kind))?;
-    policy::require(member.role, action)?;
-    Ok(member)
-}
-
-/// Puts a user into a room and tells everyone.
-pub(super) async fn enter(
-    unit: &mut Unit,
-    limits: &Limits,
-    room: &RoomKey,
-    actor: &UserId,
-    user: &UserId,
-    role: Role,
-) -> Result<Member> {
-    if store::rooms::count_rooms(&mut unit.tx, &room.user(user)).await? >= limits.rooms_per_user as i64 {
-        let limit = limits.rooms_per_user;
-        return Err(Error::new(Reason::TooManyRooms, format!("{user} is in {limit} rooms, which is the limit")));
-    }
-    let counters = unit.counters(room).await?;
-    if counters.member_count >= limits.members_per_room as u64 {
-        let limit = limits.members_per_room;
-        return Err(Error::new(Reason::TooManyMembers, format!("the room has {limit} members, which is the limit")));
-    }
-    counters.member_count += 1;
-    let member = as_member(user, role, unit.now);
-    store::rooms::insert_member(&mut unit.tx, room, &member).await?;
-    unit.append(room, actor, EventBody::MemberJoined(member.clone())).await?;
-    Ok(member)
-}
-
-async fn exit(unit: &mut Unit, room: &RoomKey, actor: &UserId, user: &UserId) -> Result<()> {
-    store::rooms::delete_member(&mut unit.tx, room, user).await?;
-    let counters = unit.counters(room).await?;
-    counters.member_count = counters.member_count.saturating_sub(1);
-    unit.append(room, actor, EventBody::MemberLeft(user.clone())).await.map(drop)
 }
 
 /// The caller, who must manage members, and the member they mean, if there is one.

@@ -8,13 +8,12 @@ use super::{
     Chat,
     event::EventBody,
     log::Unit,
-    members,
+    membership::{require, require_reader},
     message::{
         Content, MAX_EMOJI_PER_MESSAGE, MAX_EMOJI_PER_USER, Message, NewMessage, ReactionSummary, Receipt, check_emoji,
     },
     page::{self, Page},
     policy::{self, Action},
-    rooms::require_reader,
     store,
 };
 use crate::{
@@ -80,7 +79,7 @@ impl Chat {
             .write(content.weight(), move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
-                    members::require(unit, &key, &caller.user, Action::ChangeOwnMessage).await?;
+                    require(unit, &key, &caller.user, Action::ChangeOwnMessage).await?;
                     let mut message = find(unit, &key, seq).await?;
                     if message.sender != caller.user {
                         return Err(Error::new(Reason::RoleInsufficient, "only its sender edits a message"));
@@ -105,7 +104,7 @@ impl Chat {
             .write(0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
-                    let own = members::require(unit, &key, &caller.user, Action::Read).await?;
+                    let own = require(unit, &key, &caller.user, Action::Read).await?;
                     let message = find(unit, &key, seq).await?;
                     let mine = message.sender == caller.user;
                     policy::require(own.role, if mine { Action::ChangeOwnMessage } else { Action::DeleteAnyMessage })?;
@@ -126,7 +125,7 @@ impl Chat {
             .write(0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
-                    members::require(unit, &key, &caller.user, Action::React).await?;
+                    require(unit, &key, &caller.user, Action::React).await?;
                     refuse_deleted(&find(unit, &key, seq).await?)?;
                     if reacted_already(unit, &key, seq, &emoji, &caller.user).await? {
                         return Ok(());
@@ -146,7 +145,7 @@ impl Chat {
             .write(0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
-                    members::require(unit, &key, &caller.user, Action::React).await?;
+                    require(unit, &key, &caller.user, Action::React).await?;
                     find(unit, &key, seq).await?;
                     if store::messages::unreact(&mut unit.tx, &key, seq, &emoji, &caller.user).await? {
                         unit.append(&key, &caller.user, EventBody::ReactionRemoved { seq, emoji }).await?;

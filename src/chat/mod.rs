@@ -3,6 +3,7 @@
 //! | file        | job                                                                        |
 //! |-------------|----------------------------------------------------------------------------|
 //! | `rooms`, `members`, `messages` | what callers ask for, one function each                 |
+//! | `membership` | the steps that they share                                                 |
 //! | `policy`    | who may do what                                                            |
 //! | `log`       | the one way in which anything is written: numbered and committed together  |
 //! | `publish`   | what was committed goes to the sessions of this node                       |
@@ -17,6 +18,7 @@ mod feed;
 mod frame;
 mod log;
 mod members;
+mod membership;
 pub mod message;
 mod messages;
 mod page;

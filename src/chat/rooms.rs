@@ -6,10 +6,10 @@ use super::{
     Chat,
     event::EventBody,
     log::Unit,
-    members,
+    membership::{check_members, enter, erase, refuse_direct, require},
     page::{self, Page},
-    policy::{self, Action},
-    room::{MAX_NEW_MEMBERS, Member, NewMember, NewRoom, Profile, ProfileChange, Role, Room, RoomKind, RoomSummary},
+    policy::Action,
+    room::{NewRoom, Profile, ProfileChange, Role, Room, RoomKind, RoomSummary},
     store,
 };
 use crate::{
@@ -51,9 +51,9 @@ impl Chat {
                             "room_id: is taken, or was by a room since deleted",
                         ));
                     }
-                    members::enter(unit, &limits, &key, &caller.user, &caller.user, Role::Owner).await?;
+                    enter(unit, &limits, &key, &caller.user, &caller.user, Role::Owner).await?;
                     for member in new.members {
-                        members::enter(unit, &limits, &key, &caller.user, &member.user, member.role).await?;
+                        enter(unit, &limits, &key, &caller.user, &member.user, member.role).await?;
                     }
                     current(unit, &key).await
                 })
@@ -99,9 +99,9 @@ impl Chat {
             .write(0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
-                    members::require(unit, &key, &caller.user, Action::Read).await?;
+                    require(unit, &key, &caller.user, Action::Read).await?;
                     refuse_direct(unit.counters(&key).await?.kind)?;
-                    members::require(unit, &key, &caller.user, Action::UpdateRoom).await?;
+                    require(unit, &key, &caller.user, Action::UpdateRoom).await?;
                     let old = current(unit, &key).await?;
                     let before = Profile { title: old.title, description: old.description, metadata: old.metadata };
                     let profile = Profile {
@@ -130,9 +130,9 @@ impl Chat {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let kind = unit.counters(&key).await?.kind;
-                    members::require(unit, &key, &caller.user, Action::Read).await?;
+                    require(unit, &key, &caller.user, Action::Read).await?;
                     refuse_direct(kind)?;
-                    members::require(unit, &key, &caller.user, Action::DeleteRoom).await?;
+                    require(unit, &key, &caller.user, Action::DeleteRoom).await?;
                     erase(unit, &key, &caller.user).await
                 })
             })
@@ -161,36 +161,13 @@ impl Chat {
                         return Err(Error::internal(&"a direct room of the pair was there after all"));
                     }
                     for user in [&caller.user, &other] {
-                        members::enter(unit, &limits, &key, &caller.user, user, Role::Member).await?;
+                        enter(unit, &limits, &key, &caller.user, user, Role::Member).await?;
                     }
                     Ok((id, true))
                 })
             })
             .await?;
         Ok((self.get_room(&user, room).await?, created))
-    }
-}
-
-/// Checks users to add.
-pub(super) fn check_members(members: &[NewMember], caller: &UserId) -> Result<()> {
-    if members.len() > MAX_NEW_MEMBERS {
-        let got = members.len();
-        return Err(Error::field("members", format!("has {got} entries, at most {MAX_NEW_MEMBERS} are allowed")));
-    }
-    for (i, member) in members.iter().enumerate() {
-        let twice = members[..i].iter().any(|earlier| earlier.user == member.user);
-        if twice || member.user == *caller {
-            return Err(Error::field(format!("members[{i}].user_id"), "is listed twice, or is the caller"));
-        }
-    }
-    Ok(())
-}
-
-/// Direct rooms stay as they are.
-pub(super) fn refuse_direct(kind: RoomKind) -> Result<()> {
-    match kind {
-        RoomKind::Direct => Err(Error::new(Reason::RoomIsDirect, "a direct room can be neither changed nor deleted")),
-        RoomKind::Public | RoomKind::Private => Ok(()),
     }
 }
 
@@ -220,15 +197,6 @@ fn blank(
     }
 }
 
-/// Deletes a room in the transaction: nothing is found in it from here on.
-pub(super) async fn erase(unit: &mut Unit, key: &RoomKey, actor: &UserId) -> Result<()> {
-    unit.append(key, actor, EventBody::RoomDeleted).await?;
-    let counters = unit.counters(key).await?;
-    counters.member_count = 0;
-    counters.deleted = true;
-    store::rooms::delete(&mut unit.tx, key, unit.now).await
-}
-
 /// The room as it stands in the transaction, with the counters that are not written yet.
 async fn current(unit: &mut Unit, key: &RoomKey) -> Result<Room> {
     let mut room = store::rooms::load(&mut unit.tx, key).await?.ok_or_else(Error::room_not_found)?;
@@ -238,17 +206,4 @@ async fn current(unit: &mut Unit, key: &RoomKey) -> Result<Room> {
     room.member_count = counters.member_count;
     room.last_activity_at = counters.last_activity_at;
     Ok(room)
-}
-
-/// The caller's membership, checked against the policy table, outside a transaction that writes.
-pub(super) async fn require_reader(chat: &Chat, room: &RoomKey, user: &UserId) -> Result<store::rooms::Standing> {
-    let standing = store::rooms::standing(chat.db(), room, user).await?.ok_or_else(Error::room_not_found)?;
-    let role = standing.role.ok_or_else(|| super::log::not_a_member(standing.kind))?;
-    policy::require(role, Action::Read)?;
-    Ok(standing)
-}
-
-/// A membership as it was just written.
-pub(super) fn as_member(user: &UserId, role: Role, now: Timestamp) -> Member {
-    Member { user: user.clone(), role, joined_at: now }
 }
