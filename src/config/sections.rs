@@ -164,7 +164,8 @@ impl Config {
         range("chat.max_replay_events", chat.max_replay_events.into(), 1, 1 << 40);
         range("chat.event_retention (ms)", chat.event_retention.as_millis(), 1, 1 << 50);
         range("chat.retention_interval (ms)", chat.retention_interval.as_millis(), 10, 86_400_000);
-        range("chat.append_queue_bytes", chat.append_queue_bytes as u128, 65_536, 4 << 30);
+        // The largest message weighs 66,796: a queue that never takes it would refuse it for ever.
+        range("chat.append_queue_bytes", chat.append_queue_bytes as u128, 131_072, 4 << 30);
         // 2,048 rows of 13 columns are as many values as SQLite takes in one statement.
         range("chat.append_batch", chat.append_batch as u128, 1, 2_048);
         problems
