@@ -5,7 +5,7 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path, process::Output};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use relay_proto::chat::v1::PingRequest;
 
-use crate::support::{Raw, Server, relay, relay_with};
+use crate::support::{Raw, Server, Token, relay, relay_with};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -72,6 +72,7 @@ fn bad_values_are_refused_by_name() {
         ("stream.queue_bytes=-1", "queue_bytes"),
         ("chat.max_rooms_per_user=5001", "chat.max_rooms_per_user"),
         ("chat.max_members_per_room=1", "chat.max_members_per_room"),
+        ("chat.append_queue_bytes=65536", "chat.append_queue_bytes"),
         ("auth.keys=x", "auth.keys"),
         ("auth.signing_kid=", "auth.signing_kid"),
         ("log.format=xml", "format"),
@@ -180,6 +181,19 @@ fn the_first_token_makes_a_key_that_only_its_owner_reads() {
     assert_eq!(URL_SAFE_NO_PAD.decode(made.trim()).unwrap().len(), 32);
     token();
     assert_eq!(std::fs::read_to_string(&key).unwrap(), made, "it is made once");
+}
+
+#[tokio::test]
+async fn a_server_and_the_token_command_share_the_key_that_was_made() {
+    let server = Server::with(&[("auth.signing_key", "")]);
+    let data = server.data_dir();
+    let key = data.join("keys/signing.key");
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    let printed = relay(&["token", "--user", "ana", "--data-dir", data.to_str().unwrap()]);
+    let raw = Raw::connect(&server.url()).await;
+    raw.bearer(text(&printed.stdout).trim()).call("ChatService/Ping", PingRequest {}).await.unwrap();
+    let other = raw.bearer(&Token::of("ana").sign()).call("ChatService/Ping", PingRequest {}).await;
+    assert_eq!(other.unwrap_err().code(), tonic::Code::Unauthenticated);
 }
 
 #[test]

@@ -168,6 +168,94 @@ async fn the_size_of_requests_can_be_set() {
 }
 
 #[tokio::test]
+async fn what_is_refused_as_overloaded_is_not_written_and_can_be_sent_again() {
+    let server = Server::with(&[("chat.append_queue_bytes", "131072")]);
+    let mut ana = server.user("ana").await;
+    ana.create_room("r", RoomKind::Private, &[]).await;
+    let mut written = 0;
+    let mut refused = 0;
+    while refused == 0 {
+        let mut requests: Vec<_> = (0..30).map(|_| message("r", &"x".repeat(32_768))).collect();
+        written += requests.len();
+        while !requests.is_empty() {
+            let batch = wire::SendMessagesRequest { requests: requests.clone() };
+            let results = ana.chat.send_messages(batch).await.unwrap().into_inner().results;
+            let outcomes = requests.into_iter().zip(results);
+            let again = outcomes.filter_map(|(request, result)| match result.result.unwrap() {
+                wire::send_result::Result::Receipt(receipt) => {
+                    assert!(!receipt.duplicate);
+                    None
+                }
+                wire::send_result::Result::Error(error) => {
+                    assert_eq!(error.reason().as_str_name(), "ERROR_REASON_OVERLOADED");
+                    assert_eq!(Code::from(error.code), Code::ResourceExhausted);
+                    assert!(error.retry_after.is_some());
+                    Some(request)
+                }
+            });
+            requests = again.collect();
+            refused += requests.len();
+        }
+    }
+    assert_eq!(ana.history("r").await.len(), written);
+}
+
+#[tokio::test]
+async fn the_largest_message_fits_into_the_smallest_queue() {
+    let smallest = Server::with(&[("chat.append_queue_bytes", "131072"), ("stream.queue_bytes", "4096")]);
+    let mut ana = smallest.user("ana").await;
+    ana.create_room("r", RoomKind::Private, &[]).await;
+    let (mut stream, _) = Stream::caught_up(&ana, &[]).await;
+    let file = wire::Attachment {
+        url: format!("https://a/{}", "x".repeat(2_038)),
+        name: "n".repeat(255),
+        mime_type: format!("a/{}", "b".repeat(125)),
+        size_bytes: 0,
+    };
+    let largest = wire::SendMessageRequest {
+        metadata: (0..16).map(|i| (format!("{i:064}"), "v".repeat(512))).collect(),
+        attachments: vec![file; 10],
+        ..message("r", &"x".repeat(32_768))
+    };
+    ana.chat.send_message(largest).await.unwrap();
+    assert_eq!(stream.event().await.position, 2);
+    ana.say("r", "next").await;
+    assert_eq!(stream.event().await.position, 3);
+}
+
+#[tokio::test]
+async fn a_connection_too_many_waits_until_one_ends() {
+    let server = Server::with(&[("server.max_connections", "2")]);
+    let mut first = server.user("ana").await;
+    let second = server.user("ben").await;
+    let mut third = server.user("cy").await;
+    let waiting = tokio::spawn(async move { third.chat.ping(wire::PingRequest {}).await.map(drop) });
+    for _ in 0..50 {
+        first.chat.ping(wire::PingRequest {}).await.unwrap();
+    }
+    assert!(!waiting.is_finished());
+    drop(second);
+    within("the third connection's answer", waiting).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_call_too_many_on_a_connection_waits_until_one_ends() {
+    let server = Server::with(&[("server.max_concurrent_streams", "2")]);
+    let ana = server.user("ana").await;
+    let first = Stream::open(&ana, &[]).await;
+    let mut second = Stream::open(&ana, &[]).await;
+    let mut caller = ana.clone();
+    let waiting = tokio::spawn(async move { caller.chat.ping(wire::PingRequest {}).await.map(drop) });
+    for i in 0..50 {
+        second.send(&i.to_string(), Up::Send(message("nowhere", "x"))).await;
+        second.reply(&i.to_string()).await;
+    }
+    assert!(!waiting.is_finished());
+    drop(first);
+    within("the third call's answer", waiting).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_call_ends_at_its_own_deadline_or_at_the_servers() {
     let server = Server::with(&[("server.request_timeout", "300ms")]);
     // By hand, because the generated clients watch the time themselves.
