@@ -138,8 +138,9 @@ impl App {
     /// A task without which it is no server ended, or draining took longer than it may.
     pub async fn run(mut self) -> Result<(), Failure> {
         let (stop_listening, out_of_time) = (CancellationToken::new(), CancellationToken::new());
-        self.tasks.spawn("listener", self.listener.run(self.router, stop_listening.clone(), out_of_time.clone()));
+        // Before the first call is answered: it may be a health check.
         report(&self.health, ServingStatus::Serving).await;
+        self.tasks.spawn("listener", self.listener.run(self.router, stop_listening.clone(), out_of_time.clone()));
         tokio::select! {
             () = self.signals.next() => {}
             ended = self.tasks.next_ended() => return Err(format!("a task ended early: {ended:?}").into()),
