@@ -28,9 +28,10 @@ pub struct Tokens {
 struct Claims {
     sub: String,
     aud: Audience,
-    exp: i64,
+    /// Seconds since 1970, whole or not: so RFC 7519 has it.
+    exp: f64,
     #[serde(default)]
-    nbf: Option<i64>,
+    nbf: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -77,11 +78,11 @@ impl Tokens {
     fn check(&self, claims: Claims) -> Result<Caller> {
         let now = self.clock.now();
         // The leeway is part of the token's life, for calls and for streams alike.
-        let expires_at = Timestamp::from_seconds(claims.exp).plus(self.leeway);
+        let expires_at = moment(claims.exp).plus(self.leeway);
         if expires_at <= now {
             return Err(Error::new(Reason::TokenExpired, "the token has expired"));
         }
-        if claims.nbf.is_some_and(|nbf| Timestamp::from_seconds(nbf) > now.plus(self.leeway)) {
+        if claims.nbf.is_some_and(|nbf| moment(nbf) > now.plus(self.leeway)) {
             return Err(invalid("is not valid yet"));
         }
         let user = UserId::parse(&claims.sub, "sub").map_err(|_| invalid("has a sub that is no user id"))?;
@@ -96,6 +97,11 @@ impl Tokens {
         }
         Ok(Caller { user: UserKey { project, user }, expires_at })
     }
+}
+
+/// A claim's seconds as a moment. What is beyond the clock's reach is its end.
+fn moment(seconds: f64) -> Timestamp {
+    Timestamp((seconds * 1e6) as i64)
 }
 
 fn validation(algorithm: Algorithm) -> Validation {
