@@ -25,6 +25,21 @@ impl Stream {
         stream
     }
 
+    /// As [`Stream::open`], where the server may be gone.
+    pub(crate) async fn try_open(clients: &Clients, positions: &[(&str, u64)]) -> Result<Self, Status> {
+        let (up, frames) = mpsc::channel(64);
+        let held = positions.iter().map(|(room, at)| RoomPosition { room_id: (*room).into(), position: *at });
+        let open = OpenStream { positions: held.collect() };
+        let open = ConnectRequest { request_id: String::new(), frame: Some(Up::Open(open)) };
+        up.try_send(open).unwrap();
+        let down = clients.chat.clone().connect(ReceiverStream::new(frames)).await?.into_inner();
+        let mut stream = Self { up: Some(up), down };
+        match stream.next_or_end().await? {
+            Some(Kind::Hello(_)) => Ok(stream),
+            other => panic!("the first frame is hello, not {other:?}"),
+        }
+    }
+
     /// Opens a stream and reads on until it has caught up; answers with what came in between, too.
     pub(crate) async fn caught_up(clients: &Clients, positions: &[(&str, u64)]) -> (Self, Vec<Kind>) {
         let mut stream = Self::open(clients, positions).await;
@@ -43,6 +58,12 @@ impl Stream {
     pub(crate) async fn send(&self, request_id: &str, frame: Up) {
         let frame = ConnectRequest { request_id: request_id.into(), frame: Some(frame) };
         self.up.as_ref().unwrap().send(frame).await.unwrap();
+    }
+
+    /// Sends a frame if the stream is still there.
+    pub(crate) async fn try_send(&self, request_id: &str, frame: Up) -> bool {
+        let frame = ConnectRequest { request_id: request_id.into(), frame: Some(frame) };
+        self.up.as_ref().unwrap().send(frame).await.is_ok()
     }
 
     /// Closes the client's half.
