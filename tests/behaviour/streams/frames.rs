@@ -12,7 +12,7 @@ use relay_proto::{
 use tokio::time::Instant;
 use tonic::Code;
 
-use crate::support::{RawStream, Server, Stream, error_of, message, raw_stream};
+use crate::support::{RawStream, Server, Stream, error_of, message, raw_stream, within};
 
 fn error(outcome: Outcome) -> Error {
     let Outcome::Error(error) = outcome else { panic!("no error: {outcome:?}") };
@@ -42,12 +42,12 @@ async fn subscribe_and_connect_send_the_same_bytes() {
     ana.say_all("general", (0..20).map(|i| i.to_string())).await;
     let mut connected = RawStream::connect(server.address(), "ana", &[("general", 0)], raw_stream::WIDE).await;
     let mut subscribed = RawStream::subscribe(server.address(), "ana", &[("general", 0)], raw_stream::WIDE).await;
-    let replayed = shared_bytes(&mut connected, 21).await;
-    assert_eq!(replayed, shared_bytes(&mut subscribed, 21).await);
+    let replayed = within("events", shared_bytes(&mut connected, 21)).await;
+    assert_eq!(replayed, within("events", shared_bytes(&mut subscribed, 21)).await);
     ana.say_all("general", (0..20).map(|i| i.to_string())).await;
     ana.say_all("general", (0..3).map(|i| format!("{i:030000}"))).await;
-    let live = shared_bytes(&mut connected, 23).await;
-    assert_eq!(live, shared_bytes(&mut subscribed, 23).await);
+    let live = within("events", shared_bytes(&mut connected, 23)).await;
+    assert_eq!(live, within("events", shared_bytes(&mut subscribed, 23)).await);
 }
 
 #[tokio::test]

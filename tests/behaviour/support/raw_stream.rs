@@ -9,7 +9,6 @@ use relay_proto::chat::v1::{
     frame::Kind,
 };
 use tokio::{net::TcpStream, task::JoinHandle};
-use tonic::Status;
 
 use super::{Token, within};
 
@@ -105,16 +104,17 @@ impl RawStream {
         }
     }
 
-    /// The next frame, heartbeats too. `None`: the end.
+    /// The next frame; heartbeats are passed over. `None`: the end.
     pub(crate) async fn next(&mut self) -> Option<Kind> {
-        let bytes = self.next_bytes().await?;
-        Some(kind(&bytes))
-    }
-
-    /// The status that the stream ended with.
-    pub(crate) async fn status(&mut self) -> Status {
-        let trailers = within("trailers", self.body().await.trailers()).await.unwrap().unwrap();
-        Status::from_header_map(&trailers).unwrap()
+        let next = async {
+            loop {
+                match kind(&self.next_bytes().await?) {
+                    Kind::Heartbeat(_) => {}
+                    kind => return Some(kind),
+                }
+            }
+        };
+        within("a frame that is no heartbeat", next).await
     }
 
     async fn body(&mut self) -> &mut RecvStream {

@@ -73,13 +73,17 @@ impl Stream {
 
     /// The next frame; heartbeats are passed over.
     pub(crate) async fn next(&mut self) -> Kind {
-        loop {
-            match self.next_or_end().await.unwrap() {
-                Some(Kind::Heartbeat(_)) => {}
-                Some(kind) => return kind,
-                None => panic!("the stream ended"),
+        // One limit for all: heartbeats alone would keep a test waiting for ever.
+        let next = async {
+            loop {
+                match self.next_or_end().await.unwrap() {
+                    Some(Kind::Heartbeat(_)) => {}
+                    Some(kind) => return kind,
+                    None => panic!("the stream ended"),
+                }
             }
-        }
+        };
+        within("a frame that is no heartbeat", next).await
     }
 
     /// The next frame, heartbeats too, or the end.
