@@ -175,7 +175,7 @@ async fn an_app_that_stores_its_positions_goes_on_where_it_was() {
 #[tokio::test]
 async fn sends_outlast_a_restart_and_are_written_once() {
     let mut server = Server::start();
-    let mut ana = general(&server).await;
+    general(&server).await;
     let client = server.sdk("ben");
     client.ping().await.unwrap();
     server.kill();
@@ -192,7 +192,7 @@ async fn sends_outlast_a_restart_and_are_written_once() {
     }
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=20).collect::<Vec<_>>());
-    ana = Clients::connect(&server.url(), Token::of("ana").sign()).await;
+    let mut ana = server.user("ana").await;
     assert_eq!(ana.history("general").await.len(), 20);
 }
 

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use relay_proto::{
-    chat::v1::{
-        ConnectRequest, OpenStream, RoomKind, connect_request::Frame as Up, frame::Kind, reply::Result as Outcome,
-    },
+    chat::v1::{ConnectRequest, RoomKind, connect_request::Frame as Up, frame::Kind, reply::Result as Outcome},
     error::v1::{Error, ErrorReason},
 };
 use tokio::time::Instant;
@@ -83,30 +81,6 @@ async fn each_answer_carries_the_request_id_of_its_frame() {
 }
 
 #[tokio::test]
-async fn errors_are_answers_and_do_not_end_the_stream() {
-    let server = Server::start();
-    let mut ana = server.user("ana").await;
-    ana.create_room("general", RoomKind::Private, &[]).await;
-    let (mut stream, _) = Stream::caught_up(&ana, &[]).await;
-
-    stream.send("empty", Up::Send(message("general", ""))).await;
-    let empty = error(stream.reply("empty").await);
-    assert_eq!((empty.code, empty.reason()), (Code::InvalidArgument as i32, ErrorReason::FieldInvalid));
-    assert_eq!(empty.field_violations[0].field, "text");
-    stream.send("nowhere", Up::Send(message("nowhere", "hi"))).await;
-    assert_eq!(error(stream.reply("nowhere").await).reason(), ErrorReason::RoomNotFound);
-    stream.send("again", Up::Open(OpenStream::default())).await;
-    let again = error(stream.reply("again").await);
-    assert_eq!((again.code, again.reason()), (Code::FailedPrecondition as i32, ErrorReason::StreamAlreadyOpen));
-    stream.send(&"x".repeat(65), Up::Send(message("general", "hi"))).await;
-    let long = error(stream.reply("").await);
-    assert_eq!((long.reason(), long.field_violations[0].field.as_str()), (ErrorReason::FieldInvalid, "request_id"));
-
-    stream.send("good", Up::Send(message("general", "hi"))).await;
-    assert!(matches!(stream.reply("good").await, Outcome::Sent(sent) if sent.seq == 1));
-}
-
-#[tokio::test]
 async fn a_frame_of_an_unknown_kind_is_answered_with_an_error() {
     let server = Server::start();
     server.user("ana").await.create_room("general", RoomKind::Private, &[]).await;
@@ -125,18 +99,6 @@ async fn a_frame_of_an_unknown_kind_is_answered_with_an_error() {
     let (id, unknown) = answers.remove(0);
     assert_eq!((id.as_str(), error(unknown).reason()), ("new", ErrorReason::FieldInvalid));
     assert!(matches!(&answers[0], (id, Outcome::Sent(_)) if id == "known"));
-}
-
-#[tokio::test]
-async fn a_stream_that_sends_before_it_opens_ends_with_stream_not_open() {
-    let server = Server::start();
-    let mut ana = server.user("ana").await;
-    ana.create_room("general", RoomKind::Private, &[]).await;
-    let mut stream = Stream::silent(&ana).await;
-    stream.send("early", Up::Send(message("general", "hi"))).await;
-    let (code, reason, _) = error_of(&stream.end().await.unwrap());
-    assert_eq!((code, reason.as_str()), (Code::FailedPrecondition, "STREAM_NOT_OPEN"));
-    assert!(ana.history("general").await.is_empty());
 }
 
 #[tokio::test]
