@@ -12,6 +12,7 @@ mod support;
 mod auth;
 mod bad_input;
 mod config;
+mod faults;
 mod frames;
 mod http;
 mod idempotency;

@@ -1,5 +1,10 @@
 //! Streams: what they carry, in which order, and how they resume.
 
+mod frames;
+mod replay;
+mod seam;
+mod verdicts;
+
 use relay_proto::chat::v1::{self as wire, RoomKind, connect_request::Frame as Up, frame::Kind, room_event::Event};
 
 use crate::support::{Server, Stream, message};

@@ -42,6 +42,13 @@ impl Clients {
         Self { chat: ChatServiceClient::new(service.clone()), rooms: RoomServiceClient::new(service) }
     }
 
+    /// Over a connection of their own, that is made when it is first needed, and again whenever it is lost.
+    pub(crate) fn lazy(url: &str, token: String) -> Self {
+        let channel = Channel::from_shared(url.to_owned()).unwrap().connect_lazy();
+        let service = InterceptedService::new(channel, Bearer(token));
+        Self { chat: ChatServiceClient::new(service.clone()), rooms: RoomServiceClient::new(service) }
+    }
+
     /// Makes a room with the caller as owner and these members.
     pub(crate) async fn create_room(&mut self, room: &str, kind: RoomKind, members: &[&str]) {
         let members = members.iter().map(|user| NewMember { user_id: (*user).into(), role: 0 }).collect();
@@ -64,6 +71,22 @@ impl Clients {
     /// Sends a text with a fresh id.
     pub(crate) async fn say(&mut self, room: &str, text: &str) -> SendReceipt {
         self.chat.send_message(message(room, text)).await.unwrap().into_inner().receipt.unwrap()
+    }
+
+    /// Sends many texts with fresh ids, a hundred in a call.
+    pub(crate) async fn say_all(&mut self, room: &str, texts: impl IntoIterator<Item = String>) {
+        let requests: Vec<_> = texts.into_iter().map(|text| message(room, &text)).collect();
+        for some in requests.chunks(100) {
+            // Long texts do not fit into one request a hundred at a time.
+            let most = 900_000 / some.iter().map(|request| request.text.len() + 100).max().unwrap_or(1);
+            for requests in some.chunks(most) {
+                let request = wire::SendMessagesRequest { requests: requests.to_vec() };
+                let answer = self.chat.send_messages(request).await.unwrap().into_inner();
+                for result in answer.results {
+                    assert!(matches!(result.result, Some(wire::send_result::Result::Receipt(_))), "{result:?}");
+                }
+            }
+        }
     }
 
     /// All messages of a room, oldest first.

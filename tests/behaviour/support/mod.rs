@@ -2,7 +2,9 @@
 
 mod clients;
 mod http;
+mod proxy;
 mod raw;
+pub(crate) mod raw_stream;
 mod run;
 mod server;
 mod stream;
@@ -12,7 +14,9 @@ use std::{future::Future, time::Duration};
 
 pub(crate) use clients::{Clients, error_of, message};
 pub(crate) use http::{Answer, Http};
+pub(crate) use proxy::Proxy;
 pub(crate) use raw::{Raw, methods};
+pub(crate) use raw_stream::RawStream;
 pub(crate) use run::{relay, relay_with};
 pub(crate) use server::Server;
 pub(crate) use stream::Stream;

@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Clients, Token, within};
+use super::{Clients, Http, Token, within};
 
 /// The HS256 key that test servers sign with: 32 bytes of 7, in base64url.
 pub(crate) const SIGNING_KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
@@ -107,6 +107,19 @@ impl Server {
     /// The SDK's client of a user.
     pub(crate) fn sdk(&self, user: &str) -> relay_sdk::Client {
         relay_sdk::Client::builder(self.url()).token(Token::of(user).sign()).build().unwrap()
+    }
+
+    /// GET over HTTP/1.1: the status and the body.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let answer = Http::get(self, path).send("").await;
+        (answer.status.as_u16(), answer.text().await)
+    }
+
+    /// A metric without labels, by the name that it is shown under.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let (_, page) = self.get("/metrics").await;
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()
     }
 
     /// Bytes of memory that it has resident.

@@ -25,6 +25,21 @@ impl Stream {
         stream
     }
 
+    /// As [`Stream::open`], where the server may be gone.
+    pub(crate) async fn try_open(clients: &Clients, positions: &[(&str, u64)]) -> Result<Self, Status> {
+        let (up, frames) = mpsc::channel(64);
+        let held = positions.iter().map(|(room, at)| RoomPosition { room_id: (*room).into(), position: *at });
+        let open = OpenStream { positions: held.collect() };
+        let open = ConnectRequest { request_id: String::new(), frame: Some(Up::Open(open)) };
+        up.try_send(open).unwrap();
+        let down = clients.chat.clone().connect(ReceiverStream::new(frames)).await?.into_inner();
+        let mut stream = Self { up: Some(up), down };
+        match stream.next_or_end().await? {
+            Some(Kind::Hello(_)) => Ok(stream),
+            other => panic!("the first frame is hello, not {other:?}"),
+        }
+    }
+
     /// Opens a stream and reads on until it has caught up; answers with what came in between, too.
     pub(crate) async fn caught_up(clients: &Clients, positions: &[(&str, u64)]) -> (Self, Vec<Kind>) {
         let mut stream = Self::open(clients, positions).await;
@@ -45,6 +60,12 @@ impl Stream {
         self.up.as_ref().unwrap().send(frame).await.unwrap();
     }
 
+    /// Sends a frame if the stream is still there.
+    pub(crate) async fn try_send(&self, request_id: &str, frame: Up) -> bool {
+        let frame = ConnectRequest { request_id: request_id.into(), frame: Some(frame) };
+        self.up.as_ref().unwrap().send(frame).await.is_ok()
+    }
+
     /// Closes the client's half.
     pub(crate) fn half_close(&mut self) {
         self.up = None;
@@ -52,13 +73,17 @@ impl Stream {
 
     /// The next frame; heartbeats are passed over.
     pub(crate) async fn next(&mut self) -> Kind {
-        loop {
-            match self.next_or_end().await.unwrap() {
-                Some(Kind::Heartbeat(_)) => {}
-                Some(kind) => return kind,
-                None => panic!("the stream ended"),
+        // One limit for all: heartbeats alone would keep a test waiting for ever.
+        let next = async {
+            loop {
+                match self.next_or_end().await.unwrap() {
+                    Some(Kind::Heartbeat(_)) => {}
+                    Some(kind) => return kind,
+                    None => panic!("the stream ended"),
+                }
             }
-        }
+        };
+        within("a frame that is no heartbeat", next).await
     }
 
     /// The next frame, heartbeats too, or the end.
