@@ -17,7 +17,7 @@ use crate::{
     clock::{Clock, Timestamp},
     db::Db,
     error::{Error, Result},
-    hub::{Advance, Batch, Follow, Hub, Session, Standing, Step, Topic},
+    hub::{Advance, Batch, Hub, Session, Step, Topic},
     id::{RoomId, UserKey},
     telemetry::Metrics,
 };
@@ -112,56 +112,63 @@ impl Feed {
     }
 
     /// Lets the session follow the user's rooms, says how it stands to each, and answers up to where it missed something.
+    ///
+    /// It looks twice at least. The first look gives the rooms; the second, now that the session follows them, where they
+    /// stand: what was committed before it followed is in that answer, what comes after is published to it.
     async fn resume(&self, session: &Arc<Session>, mut held: HashMap<RoomId, u64>) -> Result<HashMap<Topic, u64>> {
         let _turn = self.turn().await?;
         let user = session.owner().clone();
-        let mut verdicts = Vec::new();
-        let mut cursors: HashMap<Topic, u64> = HashMap::new();
-        for followed in store::rooms::followed(&self.db, &user).await? {
-            let topic = topic(&user.room(followed.room.clone()));
-            let resume = self.judge(&followed, held.remove(&followed.room));
-            match self.hub.follow_behind(session, &topic, resume.position) {
-                Follow::New => {
-                    cursors.insert(topic, resume.position);
-                    verdicts.push(resume);
-                }
-                // The publisher said `joined`, ahead of the events.
-                Follow::Already => {}
-                Follow::TakenOff => verdicts.push(RoomResume::left(followed.room)),
-            }
-        }
-        verdicts.extend(held.into_keys().map(RoomResume::left));
-        self.hub.settle(session, |standing| self.verdicts(&user, verdicts, standing));
-        self.hub.opened(session);
-        // Read again, now that the session follows: what was committed before it did is in this answer, what comes after
-        // is published to it.
         let mut missed = HashMap::new();
-        for Followed { room, last_position, .. } in store::rooms::followed(&self.db, &user).await? {
-            let topic = topic(&user.room(room));
-            if let Some(cursor) = cursors.remove(&topic) {
-                let step = Step { frames: None, reached: cursor, end: last_position };
-                if self.hub.advance(session, &topic, cursor, step) == Advance::Behind {
-                    missed.insert(topic, last_position);
+        let mut followed_at: HashMap<Topic, u64> = HashMap::new();
+        loop {
+            self.hub.look(session);
+            let (mut verdicts, mut fresh) = (Vec::new(), HashMap::new());
+            for followed in store::rooms::followed(&self.db, &user).await? {
+                let topic = topic(&user.room(followed.room.clone()));
+                match followed_at.remove(&topic).filter(|_| self.hub.follows(session, &topic)) {
+                    Some(cursor) => {
+                        let end = followed.last_position;
+                        let step = Step { frames: None, reached: cursor, end };
+                        if self.hub.advance(session, &topic, cursor, step) == Advance::Behind {
+                            missed.insert(topic, end);
+                        }
+                    }
+                    None if self.hub.follows(session, &topic) => {}
+                    None => {
+                        let resume = self.judge(&followed, held.remove(&followed.room));
+                        if self.hub.follow_behind(session, &topic, resume.position) {
+                            fresh.insert(topic, resume.position);
+                            verdicts.push(resume);
+                        }
+                    }
                 }
             }
+            // The user was taken off these between the looks.
+            for (topic, _) in followed_at.drain() {
+                self.hub.take_off(session, &topic, &self.left(room_of(&topic).room));
+            }
+            self.tell(session, verdicts);
+            followed_at = fresh;
+            if followed_at.is_empty() && self.hub.opened(session) {
+                break;
+            }
         }
-        // The user was taken off these before the session was on them: nobody else tells it.
-        for (topic, _) in cursors {
-            let left = RoomResume::left(room_of(&topic).room);
-            self.hub.take_off(session, &topic, &self.encoder.frame(&Frame::Resumed(vec![left])));
-        }
+        self.tell(session, held.into_keys().map(RoomResume::left).collect());
         Ok(missed)
     }
 
-    /// The frames of those verdicts that hold. What the publisher has said since they were given is newer.
-    fn verdicts(&self, user: &UserKey, verdicts: Vec<RoomResume>, standing: &dyn Fn(&Topic) -> Standing) -> Vec<Bytes> {
-        let holds = |resume: &RoomResume| {
-            let standing = standing(&topic(&user.room(resume.room.clone())));
-            if resume.verdict == Verdict::Left { !standing.follows } else { !standing.taken_off }
-        };
-        let verdicts: Vec<RoomResume> = verdicts.into_iter().filter(holds).collect();
-        let frames = verdicts.chunks(RESUMED_PER_FRAME);
-        frames.map(|some| self.encoder.frame(&Frame::Resumed(some.to_vec()))).collect()
+    /// Queues those verdicts that still hold.
+    fn tell(&self, session: &Session, mut verdicts: Vec<RoomResume>) {
+        let user = session.owner();
+        self.hub.tell(session, |follows| {
+            verdicts.retain(|v| follows(&topic(&user.room(v.room.clone()))) == (v.verdict != Verdict::Left));
+            let frames = verdicts.chunks(RESUMED_PER_FRAME);
+            frames.map(|some| self.encoder.frame(&Frame::Resumed(some.to_vec()))).collect()
+        });
+    }
+
+    fn left(&self, room: RoomId) -> Bytes {
+        self.encoder.frame(&Frame::Resumed(vec![RoomResume::left(room)]))
     }
 
     /// How a session that holds `held` of a room stands to it.
@@ -217,8 +224,7 @@ impl Feed {
         };
         let step = match tail {
             Tail::Gone => {
-                let left = RoomResume::left(room.room);
-                self.hub.take_off(session, topic, &self.encoder.frame(&Frame::Resumed(vec![left])));
+                self.hub.take_off(session, topic, &self.left(room.room));
                 return Ok(None);
             }
             Tail::Pruned { end } => {

@@ -15,5 +15,5 @@ mod session;
 
 pub use batch::Batch;
 pub use channel::{Advance, Step, Topic};
-pub use registry::{Due, Follow, Hub, HubOptions, OnBehind, Standing};
+pub use registry::{Due, Hub, HubOptions, OnBehind};
 pub use session::{Session, SessionId};

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
-use super::{Advance, Batch, Session, SessionId, Step, Topic, channel::Channel};
+use super::{Advance, Batch, Session, SessionId, Step, Topic, channel::Channel, session::Opening};
 use crate::{
     clock::Timestamp,
     error::{Error, Reason, Result},
@@ -127,46 +127,62 @@ impl Hub {
         self.sessions.read().values().cloned().collect()
     }
 
-    /// Lets a session that is being opened follow a topic, behind at `cursor`, unless it does so already or was taken off
-    /// it since it was opened.
-    pub fn follow_behind(&self, session: &Arc<Session>, topic: &Topic, cursor: u64) -> Follow {
-        let mut follows = session.follows.lock();
-        if follows.topics.contains(topic) {
-            return Follow::Already;
-        }
-        if follows.closed || follows.taken_off.as_ref().is_some_and(|t| t.contains(topic)) {
-            return Follow::TakenOff;
-        }
-        follows.topics.insert(topic.clone());
-        self.join_channel(session, topic, cursor, false);
-        Follow::New
+    /// A session that is being opened is about to look up what its user follows. From here on, what is taken off it or
+    /// given to it is remembered, so that old news does no harm.
+    pub fn look(&self, session: &Session) {
+        session.follows.lock().opening = Some(Opening::default());
     }
 
-    /// Queues what `frames` makes of how a session that is being opened stands to topics. Nothing changes meanwhile.
-    pub fn settle(&self, session: &Session, frames: impl FnOnce(&dyn Fn(&Topic) -> Standing) -> Vec<Bytes>) {
+    /// Lets a session that is being opened follow a topic, behind at `cursor`. `false`: it does so already, or was taken
+    /// off it since it looked.
+    pub fn follow_behind(&self, session: &Arc<Session>, topic: &Topic, cursor: u64) -> bool {
+        let mut follows = session.follows.lock();
+        let taken_off = follows.opening.as_ref().is_some_and(|opening| opening.taken_off.contains(topic));
+        if follows.closed || taken_off || !follows.topics.insert(topic.clone()) {
+            return false;
+        }
+        self.join_channel(session, topic, cursor, false);
+        true
+    }
+
+    /// Whether a session follows a topic.
+    pub fn follows(&self, session: &Session, topic: &Topic) -> bool {
+        session.follows.lock().topics.contains(topic)
+    }
+
+    /// Queues what `frames` makes of which topics a session follows. Nothing changes meanwhile.
+    pub fn tell(&self, session: &Session, frames: impl FnOnce(&dyn Fn(&Topic) -> bool) -> Vec<Bytes>) {
         let follows = session.follows.lock();
-        let standing = |topic: &Topic| Standing {
-            follows: follows.topics.contains(topic),
-            taken_off: follows.taken_off.as_ref().is_some_and(|t| t.contains(topic)),
-        };
-        for frame in frames(&standing) {
+        for frame in frames(&|topic| follows.topics.contains(topic)) {
             session.push(frame);
         }
     }
 
-    /// The opening is over: all that the session should follow, it follows.
-    pub fn opened(&self, session: &Session) {
-        session.follows.lock().taken_off = None;
+    /// The opening is over, unless the user got a topic since the session looked: `false`, look again.
+    pub fn opened(&self, session: &Session) -> bool {
+        let mut follows = session.follows.lock();
+        let done = follows.opening.as_ref().is_none_or(|opening| !opening.joined);
+        if done {
+            follows.opening = None;
+        }
+        done
     }
 
     /// Lets all sessions of a user follow a topic, live after `cursor`; those that did not before are told by `joined`.
+    /// Those that are being opened find it by themselves, with the position that their client holds.
     pub fn follow(&self, owner: &UserKey, topic: &Topic, cursor: u64, joined: &Bytes) {
         for session in self.of(owner) {
             let mut follows = session.follows.lock();
-            if !follows.closed && follows.topics.insert(topic.clone()) {
-                session.push(joined.clone());
-                self.join_channel(&session, topic, cursor, true);
+            if follows.closed || follows.topics.contains(topic) {
+                continue;
             }
+            if let Some(opening) = &mut follows.opening {
+                opening.joined = true;
+                continue;
+            }
+            follows.topics.insert(topic.clone());
+            session.push(joined.clone());
+            self.join_channel(&session, topic, cursor, true);
         }
     }
 
@@ -180,8 +196,8 @@ impl Hub {
     /// Takes one session off a topic, and tells it by `left`.
     pub fn take_off(&self, session: &Session, topic: &Topic, left: &Bytes) {
         let mut follows = session.follows.lock();
-        if let Some(taken_off) = &mut follows.taken_off {
-            taken_off.insert(topic.clone());
+        if let Some(opening) = &mut follows.opening {
+            opening.taken_off.insert(topic.clone());
         }
         if follows.topics.remove(topic) {
             session.push(left.clone());
@@ -276,26 +292,6 @@ impl Hub {
             channels.remove(topic);
         }
     }
-}
-
-/// What became of [`Hub::follow_behind`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Follow {
-    /// It follows from now on.
-    New,
-    /// It did already: it joined while it was being opened.
-    Already,
-    /// It must not: it left while it was being opened.
-    TakenOff,
-}
-
-/// How a session that is being opened stands to a topic.
-#[derive(Clone, Copy, Debug)]
-pub struct Standing {
-    /// It follows it.
-    pub follows: bool,
-    /// It was taken off it since it was opened, and told so; it may be on it again, and was told that too.
-    pub taken_off: bool,
 }
 
 /// What [`Hub::due`] found.

@@ -57,11 +57,19 @@ struct Queue {
 #[derive(Default)]
 pub(super) struct Follows {
     pub(super) topics: HashSet<Topic>,
-    /// While the session is being opened: the topics it was taken off, even if it is on them again. What was read before
-    /// that says nothing about them any more.
-    pub(super) taken_off: Option<HashSet<Topic>>,
+    /// While the session is being opened: what happened to its user meanwhile.
+    pub(super) opening: Option<Opening>,
     /// The session is over, and follows nothing any more.
     pub(super) closed: bool,
+}
+
+/// What happened to a user while a session of theirs looked up what it should follow.
+#[derive(Default)]
+pub(super) struct Opening {
+    /// The topics it was taken off since it looked. What it saw of them is old.
+    pub(super) taken_off: HashSet<Topic>,
+    /// The user got a topic that it may not have seen: it must look again.
+    pub(super) joined: bool,
 }
 
 impl Session {
@@ -72,7 +80,7 @@ impl Session {
             queue_bytes,
             queue: Mutex::default(),
             changed: Notify::new(),
-            follows: Mutex::new(Follows { taken_off: Some(HashSet::new()), ..Follows::default() }),
+            follows: Mutex::new(Follows { opening: Some(Opening::default()), ..Follows::default() }),
             behind: Mutex::default(),
             // Whoever opens it has the task first.
             catching_up: AtomicBool::new(true),
