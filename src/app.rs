@@ -62,6 +62,9 @@ impl App {
         let db = Db::open(&config.database, &config.server.data_dir).await?;
         let projects: HashSet<ProjectId> = identity::projects(&db).await?;
         let tokens = Tokens::new(keys.clone(), projects, clock.clone(), config.auth.leeway);
+        // Before any task runs: a port that is taken ends the start, and nothing else.
+        let listener = Listener::bind(config.server.listen, (&config.server).into(), metrics.clone())
+            .map_err(|error| format!("cannot listen on {}: {error}", config.server.listen))?;
         let hub = Arc::new(Hub::new(HubOptions {
             queue_bytes: config.stream.queue_bytes,
             max_streams_per_user: config.chat.max_streams_per_user,
@@ -108,8 +111,6 @@ impl App {
             health: health.clone(),
         };
         let router = router(services, &config.server, &config.stream, config.chat.max_sends_in_flight)?;
-        let listener = Listener::bind(config.server.listen, (&config.server).into(), metrics)
-            .map_err(|error| format!("cannot listen on {}: {error}", config.server.listen))?;
         Ok(Self {
             listener,
             router,
@@ -185,7 +186,11 @@ async fn report(health: &HealthReporter, status: ServingStatus) {
 fn warn_of_few_files(max_connections: usize) {
     match lifecycle::raise_open_files() {
         Ok(files) if files < max_connections as u64 => {
-            tracing::warn!(files, max_connections, "the system allows fewer open files than server.max_connections");
+            tracing::warn!(
+                files,
+                max_connections,
+                "the system allows fewer open files than server.max_connections: raise the limit (ulimit -n) or lower the setting"
+            );
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
@@ -197,6 +202,8 @@ const SERVICES: [&str; 3] = ["", "relay.chat.v1.ChatService", "relay.chat.v1.Roo
 
 /// Tells every stream to move, gives them the time that they were told to take, and ends those that are still there.
 async fn drain(hub: &Hub, encoder: &dyn Encoder, spread: Duration, at_most: Instant) {
+    // A client that is told to come back later than it is cut off would only be away for longer.
+    let spread = spread.min(at_most.saturating_duration_since(Instant::now()));
     for session in hub.sessions() {
         let reconnect_after = spread.mul_f64(fastrand::f64());
         session.push(encoder.frame(&Frame::Drain { reconnect_after }));

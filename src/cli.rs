@@ -9,7 +9,7 @@ use relay::{
     lifecycle, telemetry,
 };
 
-/// One server for conversations and notifications.
+/// One server for conversations: rooms, messages, and streams that resume.
 #[derive(Parser)]
 #[command(version, about)]
 pub(crate) struct Arguments {
@@ -89,7 +89,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Serve { settings, listen } => serve(&settings.load(listen)?),
         Command::Token { settings, user, project, ttl } => {
-            say(&mint_token(&settings.load(None)?, &user, &project, ttl)?)
+            let config = settings.load(None)?;
+            // A key that is made here is worth a line: tokens signed with it are good only for a server that has it too.
+            telemetry::init_logs(&config.log)?;
+            say(&mint_token(&config, &user, &project, ttl)?)
         }
         Command::Config { command: ConfigCommand::Check(settings) } => {
             check(&settings.load(None)?)?;

@@ -41,3 +41,31 @@ pub enum EventBody {
     RoomUpdated(Arc<Room>),
     RoomDeleted,
 }
+
+/// About how many bytes an event takes beside its content.
+const EVENT_WEIGHT: usize = 256;
+
+impl Event {
+    /// About how many bytes it takes.
+    pub fn weight(&self) -> usize {
+        EVENT_WEIGHT
+            + match &self.body {
+                EventBody::MessageCreated(message) | EventBody::MessageEdited(message) => message.content.weight(),
+                EventBody::RoomUpdated(room) => {
+                    let metadata = room.metadata.iter().map(|(key, value)| key.len() + value.len());
+                    room.title.len() + room.description.len() + metadata.sum::<usize>()
+                }
+                _ => 0,
+            }
+    }
+}
+
+/// How many events from the start weigh at most `bytes` together; at least one, if there is any.
+pub(super) fn fitting(events: &[Event], bytes: usize) -> usize {
+    let mut sum = 0;
+    let fits = events.iter().take_while(|event| {
+        sum += event.weight();
+        sum <= bytes
+    });
+    fits.count().max(1).min(events.len())
+}

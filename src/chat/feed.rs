@@ -7,13 +7,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
 use super::{
+    event::fitting,
     frame::{Encoder, Frame, RoomResume, Verdict},
     room_of,
     store::{self, events::Tail, rooms::Followed},
     topic,
 };
 use crate::{
-    chat::{Event, EventBody},
     clock::{Clock, Timestamp},
     db::Db,
     error::{Error, Result},
@@ -28,8 +28,6 @@ pub const MAX_RESUMED_ROOMS: usize = 5_000;
 const RESUMED_PER_FRAME: usize = 500;
 /// Events read from the log at once.
 const PAGE_EVENTS: u64 = 256;
-/// About how many bytes an event takes beside its content.
-const EVENT_WEIGHT: usize = 256;
 
 /// The feed's limits.
 #[derive(Clone, Debug)]
@@ -135,8 +133,9 @@ impl Feed {
                     }
                     None if self.hub.follows(session, &topic) => {}
                     None => {
-                        let resume = self.judge(&followed, held.remove(&followed.room));
-                        if self.hub.follow_behind(session, &topic, resume.position) {
+                        let resume = self.judge(&followed, held.get(&followed.room).copied());
+                        if self.hub.follow_behind(session, &topic, resume.position, followed.last_position) {
+                            held.remove(&followed.room);
                             fresh.insert(topic, resume.position);
                             verdicts.push(resume);
                         }
@@ -144,8 +143,8 @@ impl Feed {
                 }
             }
             // The user was taken off these between the looks.
-            for (topic, _) in followed_at.drain() {
-                self.hub.take_off(session, &topic, &self.left(room_of(&topic).room));
+            for (topic, cursor) in followed_at.drain() {
+                self.hub.take_off_behind(session, &topic, cursor, &self.left(room_of(&topic).room));
             }
             self.tell(session, verdicts);
             followed_at = fresh;
@@ -224,7 +223,7 @@ impl Feed {
         };
         let step = match tail {
             Tail::Gone => {
-                self.hub.take_off(session, topic, &self.left(room.room));
+                self.hub.take_off_behind(session, topic, cursor, &self.left(room.room));
                 return Ok(None);
             }
             Tail::Pruned { end } => {
@@ -232,7 +231,7 @@ impl Feed {
                 Step { frames: Some(self.encoder.frame(&Frame::Resumed(vec![gap]))), reached: end, end }
             }
             Tail::Events { events, end } => {
-                let some = fitting(&events, self.options.queue_bytes / 2);
+                let some = &events[..fitting(&events, self.options.queue_bytes / 2)];
                 // What did not fit was read in vain: read less the next time, and more again while it fits.
                 let fits = some.len() as u64;
                 *limit = if some.len() < events.len() { fits.max(4) } else { (*limit * 2).min(PAGE_EVENTS) };
@@ -251,27 +250,5 @@ impl Feed {
     async fn turn(&self) -> Result<SemaphorePermit<'_>> {
         // Never closed.
         self.turns.acquire().await.map_err(|closed| Error::internal(&closed))
-    }
-}
-
-/// As many events from the start as weigh at most `bytes`; at least one.
-fn fitting(events: &[Event], bytes: usize) -> &[Event] {
-    let mut sum = 0;
-    let fits = events.iter().take_while(|event| {
-        sum += EVENT_WEIGHT + weight(event);
-        sum <= bytes
-    });
-    let count = fits.count().max(1).min(events.len());
-    &events[..count]
-}
-
-fn weight(event: &Event) -> usize {
-    match &event.body {
-        EventBody::MessageCreated(message) | EventBody::MessageEdited(message) => message.content.weight(),
-        EventBody::RoomUpdated(room) => {
-            let metadata = room.metadata.iter().map(|(key, value)| key.len() + value.len());
-            room.title.len() + room.description.len() + metadata.sum::<usize>()
-        }
-        _ => 0,
     }
 }

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use tokio::sync::mpsc;
 
 use super::{
-    event::{Event, EventBody},
+    event::{Event, EventBody, fitting},
     frame::{Encoder, Frame, RoomResume, Verdict},
     topic,
 };
@@ -16,6 +16,9 @@ use crate::{
     id::{RoomKey, UserId},
     telemetry::Metrics,
 };
+
+/// About how many bytes are encoded together.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// The one task that publishes rooms' events.
 pub struct Publisher {
@@ -59,12 +62,12 @@ impl Publisher {
                 EventBody::MemberJoined(member) => {
                     self.give(&topic, &events[start..i]);
                     start = i;
-                    self.enter(room, &topic, &member.user, event.position - 1);
+                    self.enter(room, &topic, &member.user, event.position);
                 }
                 EventBody::MemberLeft(user) => {
                     self.give(&topic, &events[start..=i]);
                     start = i + 1;
-                    self.hub.unfollow(&room.user(user), &topic, &self.left(room));
+                    self.hub.unfollow(&room.user(user), &topic, event.position, &self.left(room));
                 }
                 EventBody::RoomDeleted => {
                     self.give(&topic, &events[start..=i]);
@@ -77,17 +80,18 @@ impl Publisher {
         self.give(&topic, &events[start..]);
     }
 
-    fn give(&self, topic: &Topic, events: &[Event]) {
-        if events.is_empty() || !self.hub.is_followed(topic) {
-            return;
+    /// Gives events to all who follow, in pieces that fit a reader's queue: a commit may hold far more.
+    fn give(&self, topic: &Topic, mut events: &[Event]) {
+        while !events.is_empty() && self.hub.is_followed(topic) {
+            let (piece, rest) = events.split_at(fitting(events, PIECE_BYTES));
+            let reached = self.hub.publish(topic, &self.encoder.events(piece));
+            self.metrics.deliveries.inc_by((reached * piece.len()) as u64);
+            events = rest;
         }
-        let batch = self.encoder.events(events);
-        let reached = self.hub.publish(topic, &batch);
-        self.metrics.deliveries.inc_by((reached * events.len()) as u64);
     }
 
     fn enter(&self, room: &RoomKey, topic: &Topic, user: &UserId, position: u64) {
-        let joined = RoomResume::at(room.room.clone(), Verdict::Joined, position);
+        let joined = RoomResume::at(room.room.clone(), Verdict::Joined, position - 1);
         let frame = self.encoder.frame(&Frame::Resumed(vec![joined]));
         // The verdict goes ahead of the first event: nothing else is published until this returns.
         self.hub.follow(&room.user(user), topic, position, &frame);

@@ -15,6 +15,8 @@ use crate::{
     hub::{Hub, Session},
 };
 
+/// Looks at a stream that is over before it is taken off: some two heartbeats.
+const OVER_BEATS: u32 = 16;
 /// Positions in one heartbeat.
 const MAX_POSITIONS: usize = 200;
 
@@ -49,7 +51,12 @@ impl Pulse {
         }
     }
 
-    fn beat(&self, session: &Session, now: Timestamp, empty: &Bytes) {
+    fn beat(&self, session: &Arc<Session>, now: Timestamp, empty: &Bytes) {
+        if session.over_for() > OVER_BEATS {
+            // Its reader does not take even the ending. Its place goes to others.
+            self.hub.close(session);
+            return;
+        }
         let due = self.hub.due(session, now.plus(self.every), MAX_POSITIONS);
         if now >= session.expires_at() {
             let message = "the stream's token has expired and was not renewed";

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
-use super::{Advance, Batch, Session, SessionId, Step, Topic, channel::Channel, session::Opening};
+use super::{Advance, Batch, Session, SessionId, Step, Topic, channel::Channel, session::Follows};
 use crate::{
     clock::Timestamp,
     error::{Error, Reason, Result},
@@ -107,7 +107,7 @@ impl Hub {
             follows.closed = true;
             std::mem::take(&mut follows.topics)
         };
-        for topic in topics {
+        for topic in topics.into_keys() {
             self.leave_channel(&topic, session.id());
         }
     }
@@ -127,33 +127,35 @@ impl Hub {
         self.sessions.read().values().cloned().collect()
     }
 
-    /// A session that is being opened is about to look up what its user follows. From here on, what is taken off it or
-    /// given to it is remembered, so that old news does no harm.
+    /// A session that is being opened is about to look up what its user follows.
     pub fn look(&self, session: &Session) {
-        session.follows.lock().opening = Some(Opening::default());
+        if let Some(opening) = &mut session.follows.lock().opening {
+            opening.joined = false;
+        }
     }
 
-    /// Lets a session that is being opened follow a topic, behind at `cursor`. `false`: it does so already, or was taken
-    /// off it since it looked.
-    pub fn follow_behind(&self, session: &Arc<Session>, topic: &Topic, cursor: u64) -> bool {
+    /// Lets a session that is being opened follow a topic that its user had at position `since`, behind at `cursor`.
+    /// `false`: it does so already, or the user has lost the topic since.
+    pub fn follow_behind(&self, session: &Arc<Session>, topic: &Topic, cursor: u64, since: u64) -> bool {
         let mut follows = session.follows.lock();
-        let taken_off = follows.opening.as_ref().is_some_and(|opening| opening.taken_off.contains(topic));
-        if follows.closed || taken_off || !follows.topics.insert(topic.clone()) {
+        let lost = follows.opening.as_ref().and_then(|opening| opening.lost.get(topic)).copied();
+        if follows.closed || lost.is_some_and(|lost| lost > since) || follows.topics.contains_key(topic) {
             return false;
         }
+        follows.topics.insert(topic.clone(), since);
         self.join_channel(session, topic, cursor, false);
         true
     }
 
     /// Whether a session follows a topic.
     pub fn follows(&self, session: &Session, topic: &Topic) -> bool {
-        session.follows.lock().topics.contains(topic)
+        session.follows.lock().topics.contains_key(topic)
     }
 
     /// Queues what `frames` makes of which topics a session follows. Nothing changes meanwhile.
     pub fn tell(&self, session: &Session, frames: impl FnOnce(&dyn Fn(&Topic) -> bool) -> Vec<Bytes>) {
         let follows = session.follows.lock();
-        for frame in frames(&|topic| follows.topics.contains(topic)) {
+        for frame in frames(&|topic| follows.topics.contains_key(topic)) {
             session.push(frame);
         }
     }
@@ -168,40 +170,29 @@ impl Hub {
         done
     }
 
-    /// Lets all sessions of a user follow a topic, live after `cursor`; those that did not before are told by `joined`.
-    /// Those that are being opened find it by themselves, with the position that their client holds.
-    pub fn follow(&self, owner: &UserKey, topic: &Topic, cursor: u64, joined: &Bytes) {
+    /// Lets all sessions of a user, who got it at `position`, follow a topic, live from there on; those that did not before
+    /// are told by `joined`. Those that are being opened find it by themselves, with what their client holds.
+    pub fn follow(&self, owner: &UserKey, topic: &Topic, position: u64, joined: &Bytes) {
         for session in self.of(owner) {
             let mut follows = session.follows.lock();
-            if follows.closed || follows.topics.contains(topic) {
+            if follows.closed || follows.topics.contains_key(topic) {
                 continue;
             }
             if let Some(opening) = &mut follows.opening {
                 opening.joined = true;
                 continue;
             }
-            follows.topics.insert(topic.clone());
+            follows.topics.insert(topic.clone(), position);
             session.push(joined.clone());
-            self.join_channel(&session, topic, cursor, true);
+            self.join_channel(&session, topic, position - 1, true);
         }
     }
 
-    /// Takes all sessions of a user off a topic; those that followed it are told by `left`.
-    pub fn unfollow(&self, owner: &UserKey, topic: &Topic, left: &Bytes) {
+    /// Takes all sessions of a user, who lost it at `position`, off a topic; those that followed it are told by `left`. One
+    /// that knows that the user has it again stays.
+    pub fn unfollow(&self, owner: &UserKey, topic: &Topic, position: u64, left: &Bytes) {
         for session in self.of(owner) {
-            self.take_off(&session, topic, left);
-        }
-    }
-
-    /// Takes one session off a topic, and tells it by `left`.
-    pub fn take_off(&self, session: &Session, topic: &Topic, left: &Bytes) {
-        let mut follows = session.follows.lock();
-        if let Some(opening) = &mut follows.opening {
-            opening.taken_off.insert(topic.clone());
-        }
-        if follows.topics.remove(topic) {
-            session.push(left.clone());
-            self.leave_channel(topic, session.id());
+            self.take_off(&session, topic, position, left);
         }
     }
 
@@ -209,8 +200,33 @@ impl Hub {
     pub fn dissolve(&self, topic: &Topic, left: &Bytes) {
         let channel = self.channels.read().get(topic).cloned();
         for session in channel.iter().flat_map(|channel| channel.sessions()) {
-            self.take_off(&session, topic, left);
+            self.take_off(&session, topic, u64::MAX, left);
         }
+    }
+
+    fn take_off(&self, session: &Session, topic: &Topic, position: u64, left: &Bytes) {
+        let mut follows = session.follows.lock();
+        if let Some(opening) = &mut follows.opening {
+            opening.lost.insert(topic.clone(), position);
+        }
+        if follows.topics.get(topic).is_some_and(|since| *since < position) {
+            self.drop_topic(session, &mut follows, topic, left);
+        }
+    }
+
+    /// Takes a session off a topic on which it is still behind at `cursor`, and tells it by `left`: the log says that the
+    /// user has lost it, and nothing newer has been heard.
+    pub fn take_off_behind(&self, session: &Session, topic: &Topic, cursor: u64, left: &Bytes) {
+        let mut follows = session.follows.lock();
+        if self.behind_at(session, topic) == Some(cursor) {
+            self.drop_topic(session, &mut follows, topic, left);
+        }
+    }
+
+    fn drop_topic(&self, session: &Session, follows: &mut Follows, topic: &Topic, left: &Bytes) {
+        follows.topics.remove(topic);
+        session.push(left.clone());
+        self.leave_channel(topic, session.id());
     }
 
     fn of(&self, owner: &UserKey) -> Vec<Arc<Session>> {
@@ -262,11 +278,14 @@ impl Hub {
         let warn = session.take_warning(now, self.options.renew_warning);
         let beat_at = session.beat_at.load(Ordering::Relaxed);
         // What waits already says that the stream is alive.
-        if now < Timestamp(beat_at) || !session.is_idle() {
+        // A clock that was set back must not silence the stream until it has caught up.
+        let beat_at = Timestamp(beat_at).min(now.plus(self.options.heartbeat_interval));
+        let early = now < beat_at && Timestamp(session.beat_at.load(Ordering::Relaxed)) == beat_at;
+        if early || !session.is_idle() {
             return Due { warn, heartbeat: None };
         }
         session.beat_at.store(now.plus(self.options.heartbeat_interval).0, Ordering::Relaxed);
-        let topics: Vec<Topic> = session.follows.lock().topics.iter().cloned().collect();
+        let topics: Vec<Topic> = session.follows.lock().topics.keys().cloned().collect();
         let channels = self.channels.read();
         let moved = topics.into_iter().filter_map(|topic| {
             let position = channels.get(&topic)?.moved(session.id())?;

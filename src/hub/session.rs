@@ -1,9 +1,10 @@
 //! One open stream: the frames that wait for its reader, and what it follows.
 
 use std::{
-    collections::{HashSet, VecDeque},
-    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+    collections::{HashMap, VecDeque},
+    sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -23,10 +24,14 @@ pub type SessionId = Uuid;
 
 /// What frames that are queued regardless of the bound may add to it: a client that has them made and does not read them
 /// ends its stream.
-const REGARDLESS_BYTES: usize = 1 << 20;
+const REGARDLESS_BYTES: usize = 4 << 20;
 
 /// What one poll hands to the connection at most: an HTTP/2 DATA frame of the default size.
 const CHUNK_BYTES: usize = 16 * 1024;
+
+/// When to warn of an expiry: not worked out yet, or done.
+const UNSET: i64 = i64::MIN;
+const WARNED: i64 = i64::MAX;
 
 /// An open stream of a user. The transport polls it; everybody else pushes.
 pub struct Session {
@@ -39,7 +44,8 @@ pub struct Session {
     behind: Mutex<VecDeque<Topic>>,
     catching_up: AtomicBool,
     expires_at: AtomicI64,
-    warned: AtomicBool,
+    warn_at: AtomicI64,
+    over_for: AtomicU32,
     pub(super) beat_at: AtomicI64,
 }
 
@@ -49,6 +55,8 @@ struct Queue {
     bytes: usize,
     reader: Option<Waker>,
     ending: Option<Error>,
+    /// Too much waited; nothing more is queued.
+    overflowed: bool,
     /// The reader is gone, or has been told the ending.
     closed: bool,
 }
@@ -56,19 +64,20 @@ struct Queue {
 /// What a session follows.
 #[derive(Default)]
 pub(super) struct Follows {
-    pub(super) topics: HashSet<Topic>,
+    /// The topics, each with the position as of which its user is known to have it: what was before that is old news.
+    pub(super) topics: HashMap<Topic, u64>,
     /// While the session is being opened: what happened to its user meanwhile.
     pub(super) opening: Option<Opening>,
     /// The session is over, and follows nothing any more.
     pub(super) closed: bool,
 }
 
-/// What happened to a user while a session of theirs looked up what it should follow.
+/// What happened to a user while a session of theirs was being opened.
 #[derive(Default)]
 pub(super) struct Opening {
-    /// The topics it was taken off since it looked. What it saw of them is old.
-    pub(super) taken_off: HashSet<Topic>,
-    /// The user got a topic that it may not have seen: it must look again.
+    /// The topics that they lost, each with the position of the loss.
+    pub(super) lost: HashMap<Topic, u64>,
+    /// They got a topic that the session may not have seen: it must look again.
     pub(super) joined: bool,
 }
 
@@ -85,7 +94,8 @@ impl Session {
             // Whoever opens it has the task first.
             catching_up: AtomicBool::new(true),
             expires_at: AtomicI64::new(expires_at.0),
-            warned: AtomicBool::new(false),
+            warn_at: AtomicI64::new(UNSET),
+            over_for: AtomicU32::new(0),
             beat_at: AtomicI64::new(beat_at.0),
         }
     }
@@ -105,14 +115,15 @@ impl Session {
     pub fn push(&self, frame: Bytes) {
         let waker = {
             let mut queue = self.queue.lock();
-            if queue.closed {
+            if queue.closed || queue.overflowed {
                 return;
             }
             if queue.bytes > 4 * self.queue_bytes + REGARDLESS_BYTES {
+                // What waits stays: its first frame may have been sent in part.
+                queue.overflowed = true;
                 let message = "the stream's answers are not read";
                 queue.ending.get_or_insert_with(|| Error::new(Reason::Overloaded, message));
-                queue.frames.clear();
-                queue.bytes = 0;
+                self.changed.notify_waiters();
             } else {
                 queue.bytes += frame.len();
                 queue.frames.push_back(frame);
@@ -223,15 +234,32 @@ impl Session {
         Timestamp(self.expires_at.load(Ordering::Relaxed))
     }
 
-    /// Lets it live until `expires_at`.
-    pub fn renew(&self, expires_at: Timestamp) {
+    /// Lets it live until `expires_at`. `false`: it is over already.
+    pub fn renew(&self, expires_at: Timestamp) -> bool {
         self.expires_at.store(expires_at.0, Ordering::Relaxed);
-        self.warned.store(false, Ordering::Relaxed);
+        self.warn_at.store(UNSET, Ordering::Relaxed);
+        !self.is_over()
     }
 
-    /// Whether the warning of its expiry is due: `true` once.
-    pub(super) fn take_warning(&self, now: Timestamp, lead: std::time::Duration) -> bool {
-        now.plus(lead) >= self.expires_at() && !self.warned.swap(true, Ordering::Relaxed)
+    /// Whether the warning of its expiry is due: `true` once. It comes `lead` ahead, or a quarter of the token's life if
+    /// that is less: else a token that lives shorter than the lead would be renewed again and again.
+    pub(super) fn take_warning(&self, now: Timestamp, lead: Duration) -> bool {
+        let mut warn_at = self.warn_at.load(Ordering::Relaxed);
+        if warn_at == UNSET {
+            let left = u64::try_from(self.expires_at().0.saturating_sub(now.0)).unwrap_or_default();
+            warn_at = self.expires_at().minus(lead.min(Duration::from_micros(left) / 4)).0;
+            self.warn_at.store(warn_at, Ordering::Relaxed);
+        }
+        let due = now.0 >= warn_at;
+        if due {
+            self.warn_at.store(WARNED, Ordering::Relaxed);
+        }
+        due
+    }
+
+    /// How often this was asked since the stream was over; 0 as long as it is not.
+    pub fn over_for(&self) -> u32 {
+        if self.is_over() { self.over_for.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 }
     }
 
     /// Remembers that the session must be served from the log on `topic`.

@@ -143,6 +143,7 @@ fn stored_key(path: &Path) -> Result<Vec<u8>, KeyError> {
         Ok(text) => secret_bytes(&text.into(), &path.display().to_string()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make_key(path).map_err(explain)?;
+            tracing::info!(path = %path.display(), "made a new signing key");
             // Read back: of two processes that start together, one made it.
             let text = std::fs::read_to_string(path).map_err(explain)?;
             secret_bytes(&text.into(), &path.display().to_string())

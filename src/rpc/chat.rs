@@ -42,7 +42,9 @@ impl ChatService for ChatApi {
                 .hub
                 .session(id, &caller.user)
                 .ok_or_else(|| Error::new(Reason::SessionNotFound, "the caller has no such stream on this node"))?;
-            session.renew(caller.expires_at);
+            if !session.renew(caller.expires_at) {
+                return Err(Error::new(Reason::SessionNotFound, "the stream is ending"));
+            }
             Ok(wire::RenewStreamResponse { expires_at: Some(convert::expires(caller.expires_at)) })
         };
         answer(call())

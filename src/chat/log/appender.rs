@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Job, Log, Operation, PendingSend, Reply, sends, unit::Unit};
@@ -39,7 +39,7 @@ pub struct Appender {
 /// Answers that wait for the commit.
 #[derive(Default)]
 struct Answers {
-    sends: Vec<(Reply, Result<Receipt>)>,
+    sends: Vec<(Reply, Result<Receipt>, OwnedSemaphorePermit)>,
     operations: Vec<Box<dyn Answer>>,
 }
 
@@ -146,11 +146,12 @@ async fn run_operation(unit: &mut Unit, operation: Box<dyn Operation>, answers: 
 async fn fill_sends(unit: &mut Unit, run: Vec<PendingSend>, answers: &mut Answers) -> Result<()> {
     match sends::run(unit, &run).await {
         Ok(outcomes) => {
-            answers.sends.extend(run.into_iter().map(|send| send.reply).zip(outcomes));
+            let sends = run.into_iter().zip(outcomes).map(|(send, outcome)| (send.reply, outcome, send.permit));
+            answers.sends.extend(sends);
             Ok(())
         }
         Err(error) => {
-            answers.sends.extend(run.into_iter().map(|send| (send.reply, Err(error.clone()))));
+            answers.sends.extend(run.into_iter().map(|send| (send.reply, Err(error.clone()), send.permit)));
             Err(error)
         }
     }
@@ -158,8 +159,9 @@ async fn fill_sends(unit: &mut Unit, run: Vec<PendingSend>, answers: &mut Answer
 
 impl Answers {
     fn give(self, commit: &Result<()>) {
-        for (reply, outcome) in self.sends {
+        for (reply, outcome, permit) in self.sends {
             reply(commit.clone().and(outcome));
+            drop(permit);
         }
         for answer in self.operations {
             answer.give(commit.clone());

@@ -52,7 +52,7 @@ struct PendingSend {
     message: NewMessage,
     fingerprint: Vec<u8>,
     reply: Reply,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 /// Runs in a transaction; what it returns answers the caller, once it is known how the transaction ended.
@@ -76,7 +76,7 @@ impl Log {
     pub fn send(&self, sender: UserKey, message: NewMessage, reply: Reply) -> Result<()> {
         let permit = self.reserve(SEND_WEIGHT + message.content.weight())?;
         let fingerprint = message.fingerprint();
-        let send = PendingSend { sender, message, fingerprint, reply, _permit: permit };
+        let send = PendingSend { sender, message, fingerprint, reply, permit };
         self.enqueue(Job::Send(Box::new(send)))
     }
 

@@ -123,10 +123,9 @@ impl Streams {
         if caller.user != *session.owner() {
             return Err(Error::new(Reason::TokenInvalid, "the token is another user's than the stream"));
         }
-        if session.is_over() {
+        if !session.renew(caller.expires_at) {
             return Err(Error::new(Reason::SessionNotFound, "the stream is ending"));
         }
-        session.renew(caller.expires_at);
         Ok(wire::TokenRenewed { expires_at: Some(convert::expires(caller.expires_at)) })
     }
 }

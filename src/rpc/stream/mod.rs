@@ -54,11 +54,14 @@ pub(super) async fn subscribe(
     request: Request,
 ) -> Response {
     let mut requests: Streaming<SubscribeRequest> = streams.incoming(request);
-    let received = tokio::time::timeout(streams.open_timeout, requests.message()).await;
-    let opened = received.map_err(|_| not_open()).and_then(|received| match received {
-        Ok(Some(request)) => streams.open(&caller, request.open.unwrap_or_default()),
-        Ok(None) => Err(Error::new(Reason::RequestMalformed, "the call has no request")),
-        Err(status) => Err(from_framework(&status).unwrap_or_else(|| Error::internal(&status))),
+    let received = tokio::time::timeout(streams.open_timeout, requests.message());
+    let received = streams.draining.run_until_set(received).await;
+    let opened = received.map_or_else(|| Err(Error::draining()), |r| r.map_err(|_| not_open())).and_then(|received| {
+        match received {
+            Ok(Some(request)) => streams.open(&caller, request.open.unwrap_or_default()),
+            Ok(None) => Err(Error::new(Reason::RequestMalformed, "the call has no request")),
+            Err(status) => Err(from_framework(&status).unwrap_or_else(|| Error::internal(&status))),
+        }
     });
     match opened {
         Ok(session) => respond(SessionBody::open(streams.hub.clone(), session, count)),
