@@ -95,7 +95,8 @@ impl<D: Dial> Driver<D> {
     async fn read(&mut self, mut link: D::Link, out: &mut Vec<Event>) -> Result<Leave, Unheard> {
         let mut drain_at: Option<Instant> = None;
         let mut renewal: Option<Renewal> = None;
-        let mut silent_at = Instant::now() + self.machine.patience();
+        let opened = Instant::now();
+        let mut silent_at = opened + self.machine.patience();
         loop {
             let frame = tokio::select! {
                 biased;
@@ -108,6 +109,7 @@ impl<D: Dial> Driver<D> {
                 frame = link.next() => frame,
                 () = sleep_until(silent_at) => return Ok(self.machine.silent(out)),
             };
+            self.machine.lasted(opened.elapsed());
             let left = drain_at.map(|at| at.saturating_duration_since(Instant::now()));
             let next = match frame {
                 Ok(Some(frame)) => self.machine.frame(frame, out),

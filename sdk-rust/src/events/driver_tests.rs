@@ -56,12 +56,12 @@ impl Dial for Fake {
 
 impl Link for FakeLink {
     async fn next(&mut self) -> Result<Option<Frame>, Error> {
-        match self.acts.front() {
-            Some(Act::Hang) => std::future::pending().await,
-            Some(Act::Pause) => tokio::time::sleep(Duration::from_secs(1)).await,
-            _ => {}
-        }
         loop {
+            match self.acts.front() {
+                Some(Act::Hang) => std::future::pending().await,
+                Some(Act::Pause) => tokio::time::sleep(Duration::from_secs(1)).await,
+                _ => {}
+            }
             return match self.acts.pop_front() {
                 Some(Act::Frame(kind)) => Ok(Some(Frame { kind: Some(kind) })),
                 Some(Act::Fail(code)) => Err(Status::new(code, "").into()),
@@ -168,6 +168,28 @@ async fn a_silent_link_is_left_after_three_heartbeats() {
     let begun = Instant::now();
     assert!(matches!(disconnection(&mut incoming).await.0, DisconnectReason::Silent));
     assert_eq!(begun.elapsed().as_secs(), 45);
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_cut_right_after_catching_up_are_opened_at_a_growing_distance() {
+    let cut = || Ok(vec![hello(), joined(0), caught_up()]);
+    let (_fake, mut incoming) = start(16, vec![cut(), cut(), cut()]);
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        waits.push(disconnection(&mut incoming).await.1.as_millis());
+    }
+    assert_eq!(waits, [0, 500, 500]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_lasted_is_opened_anew_at_once() {
+    let lasting = [hello(), caught_up()].into_iter().chain((0..16).map(|_| Act::Pause)).collect();
+    let (_fake, mut incoming) = start(16, vec![Err(Code::Unavailable), Err(Code::Unavailable), Ok(lasting)]);
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        waits.push(disconnection(&mut incoming).await.1.as_millis());
+    }
+    assert_eq!(waits, [0, 500, 0]);
 }
 
 #[tokio::test(start_paused = true)]

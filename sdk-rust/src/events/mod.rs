@@ -26,8 +26,8 @@ use crate::Error;
 ///
 /// * Each event of a room comes once and in order, whatever happens to connection or server. Where the server cannot
 ///   replay any more, the verdict `Gap` says so.
-/// * The first retry is at once; then it waits between 0.5 s and 20 s, longer with each failure. A server that drains says
-///   how long to wait. A link without a frame for three heartbeats is dead.
+/// * The first retry is at once; then it waits between 0.5 s and 20 s, longer with each failure, until a stream lasts for
+///   a heartbeat interval. A server that drains or is overloaded says how long to wait. A link without a frame for three heartbeats is dead.
 /// * Tokens are renewed in the stream before they expire.
 /// * It never drops an event: when it is not polled, a bounded number waits here and the rest on the server.
 /// * The item `Err` is final and the last: the server refuses even a new token, or the user is not permitted to open a
