@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use relay_proto::chat::v1::{Frame, RoomPosition};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
 use crate::{
@@ -81,8 +81,10 @@ impl<D: Dial> Driver<D> {
             Ok(token) => self.token.insert(token),
             Err(error) => return Ok(self.machine.ended(Err(error), None, out)),
         };
-        let leave = match timeout(self.machine.patience(), self.dial.open(token, self.machine.positions())).await {
-            Ok(Ok(link)) => self.read(link, out).await?,
+        // One limit for the stream and its Hello.
+        let silent_at = Instant::now() + self.machine.patience();
+        let leave = match timeout_at(silent_at, self.dial.open(token, self.machine.positions())).await {
+            Ok(Ok(link)) => self.read(link, silent_at, out).await?,
             Ok(Err(error)) => self.machine.ended(Err(error), None, out),
             Err(_) => self.machine.silent(out),
         };
@@ -92,11 +94,16 @@ impl<D: Dial> Driver<D> {
         Ok(leave)
     }
 
-    async fn read(&mut self, mut link: D::Link, out: &mut Vec<Event>) -> Result<Leave, Unheard> {
+    /// Reads a stream to its end. It is dead if nothing has come by `silent_at`.
+    async fn read(
+        &mut self,
+        mut link: D::Link,
+        mut silent_at: Instant,
+        out: &mut Vec<Event>,
+    ) -> Result<Leave, Unheard> {
         let mut drain_at: Option<Instant> = None;
         let mut renewal: Option<Renewal> = None;
         let opened = Instant::now();
-        let mut silent_at = opened + self.machine.patience();
         loop {
             let frame = tokio::select! {
                 biased;

@@ -29,6 +29,8 @@ struct Script {
     streams: VecDeque<Result<Vec<Act>, Code>>,
     /// When each stream was opened, with which token and positions.
     opened: Vec<(Instant, String, Vec<RoomPosition>)>,
+    /// How long opening takes.
+    slow: Duration,
     renewed: Vec<String>,
 }
 
@@ -44,6 +46,8 @@ impl Dial for Fake {
     type Link = FakeLink;
 
     async fn open(&self, token: &Token, positions: Vec<RoomPosition>) -> Result<FakeLink, Error> {
+        let slow = self.0.lock().unwrap().slow;
+        tokio::time::sleep(slow).await;
         let mut script = self.0.lock().unwrap();
         script.opened.push((Instant::now(), token.text().to_owned(), positions));
         match script.streams.pop_front() {
@@ -190,6 +194,15 @@ async fn a_stream_that_lasted_is_opened_anew_at_once() {
         waits.push(disconnection(&mut incoming).await.1.as_millis());
     }
     assert_eq!(waits, [0, 500, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_opening_and_its_hello_share_one_limit() {
+    let (fake, mut incoming) = start(16, vec![Ok(vec![Act::Hang])]);
+    fake.0.lock().unwrap().slow = Duration::from_secs(8);
+    let begun = Instant::now();
+    assert!(matches!(disconnection(&mut incoming).await.0, DisconnectReason::Silent));
+    assert_eq!(begun.elapsed().as_secs(), 10);
 }
 
 #[tokio::test(start_paused = true)]
