@@ -119,14 +119,17 @@ fn start(buffer: usize, streams: Vec<Result<Vec<Act>, Code>>) -> (Fake, Incoming
     (fake, incoming)
 }
 
-/// Reads on until this many room events have come; gives their positions.
+/// Reads on until this many room events have come; gives their positions. Fails when they do not come within an hour.
 async fn room_events(incoming: &mut Incoming, count: usize) -> Vec<u64> {
     let mut positions = Vec::new();
-    while positions.len() < count {
-        if let Event::Room(event) = incoming.recv().await.unwrap().unwrap() {
-            positions.push(event.position);
+    let read = async {
+        while positions.len() < count {
+            if let Event::Room(event) = incoming.recv().await.unwrap().unwrap() {
+                positions.push(event.position);
+            }
         }
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(3600), read).await.unwrap();
     positions
 }
 
@@ -207,10 +210,13 @@ async fn a_slow_opening_and_its_hello_share_one_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_listener_is_no_silent_link_and_loses_nothing() {
-    let acts = [hello(), joined(0)].into_iter().chain((1..=40).map(event)).chain([Act::Hang]).collect();
+    // The pauses are time in which a link that was taken for silent too early would be left.
+    let events = (1..=40).flat_map(|position| [event(position), Act::Pause]);
+    let acts = [hello(), joined(0)].into_iter().chain(events).chain([Act::Hang]).collect();
     let (fake, mut incoming) = start(1, vec![Ok(acts)]);
     assert_eq!(room_events(&mut incoming, 1).await, [1]);
-    tokio::time::advance(Duration::from_secs(600)).await;
+    // Until the driver waits for its listener, and for long then.
+    tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(room_events(&mut incoming, 39).await, (2..=40).collect::<Vec<_>>());
     assert_eq!(fake.0.lock().unwrap().opened.len(), 1);
 }
@@ -265,7 +271,10 @@ async fn a_stream_without_listener_ends() {
     let (fake, incoming) = start(1, vec![Ok(vec![hello(), joined(0), event(1), event(2), Act::Hang])]);
     drop(incoming);
     // Once the driver is gone, the test alone holds the script.
-    while Arc::strong_count(&fake.0) > 1 {
-        tokio::task::yield_now().await;
-    }
+    let gone = async {
+        while Arc::strong_count(&fake.0) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), gone).await.unwrap();
 }
