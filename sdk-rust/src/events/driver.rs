@@ -125,6 +125,7 @@ impl<D: Dial> Driver<D> {
             };
             match next {
                 Next::Read => {}
+                Next::RenewToken if renewal.is_some() => {}
                 Next::RenewToken => renewal = Some(Box::pin(renewed(self.tokens.clone(), self.token.clone()))),
                 Next::Drain(after) => drain_at = Some(Instant::now() + after),
                 Next::Leave(leave) => return Ok(leave),
@@ -165,9 +166,12 @@ async fn arrival(renewal: &mut Option<Renewal>) -> Token {
     }
 }
 
-/// Another token than `old`, however long it takes; the stream's end puts an end to it.
+/// Another token than `old`, once that one may be renewed, and however long it takes; the stream's end puts an end to it.
 async fn renewed(tokens: Arc<Tokens>, old: Option<Token>) -> Token {
     if let Some(old) = old {
+        if let Some(from) = old.renew_from() {
+            sleep_until(from).await;
+        }
         tokens.forget(&old).await;
     }
     let mut attempt = 0;

@@ -11,6 +11,7 @@ use super::*;
 use crate::{
     ErrorKind,
     events::event::{DisconnectReason, Positions},
+    token::tests::expiring,
 };
 
 /// What a scripted stream does next.
@@ -104,13 +105,21 @@ type Incoming = mpsc::Receiver<Result<Event, Error>>;
 
 /// Runs a driver over the streams, with the tokens `t1`, `t2`, … in turn.
 fn start(buffer: usize, streams: Vec<Result<Vec<Act>, Code>>) -> (Fake, Incoming) {
+    start_with(buffer, streams, |number| format!("t{number}"))
+}
+
+fn start_with(
+    buffer: usize,
+    streams: Vec<Result<Vec<Act>, Code>>,
+    token: impl Fn(u32) -> String + Send + Sync + 'static,
+) -> (Fake, Incoming) {
     let fake = Fake::default();
     fake.0.lock().unwrap().streams = streams.into();
     let given = Arc::new(Mutex::new(0));
     let provider = move || {
         let mut given = given.lock().unwrap();
         *given += 1;
-        std::future::ready(Ok(format!("t{given}")))
+        std::future::ready(Ok(token(*given)))
     };
     let tokens = Arc::new(Tokens::new(Box::new(provider), Duration::from_secs(1)));
     let machine = Machine::new(Positions::new(), Duration::from_secs(10), || 0.0);
@@ -243,6 +252,18 @@ async fn an_expiring_token_is_renewed_in_the_stream() {
     let (fake, mut incoming) = start(16, vec![Ok(vec![hello(), caught_up(), expiring, Act::Hang])]);
     disconnection(&mut incoming).await;
     assert_eq!(fake.0.lock().unwrap().renewed, ["t2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_shorter_than_the_servers_warning_are_renewed_once_in_a_quarter_of_their_life() {
+    let warning = || Act::Frame(Kind::TokenExpiring(TokenExpiring::default()));
+    let warned_each_second = (0..25).flat_map(|_| [warning(), Act::Pause]);
+    let acts = [hello(), caught_up()].into_iter().chain(warned_each_second).collect();
+    let life = Duration::from_secs(40);
+    let (fake, mut incoming) = start_with(16, vec![Ok(acts)], move |number| expiring(number, life));
+    disconnection(&mut incoming).await;
+    // 25 s, and one each 10 s.
+    assert_eq!(fake.0.lock().unwrap().renewed.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
