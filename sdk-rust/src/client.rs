@@ -70,6 +70,10 @@ impl Client {
 
     /// Opens the stream of all events in the user's rooms, from now on. See [`Events`]. It is kept open on the runtime in
     /// which the client was built, over a connection of its own.
+    ///
+    /// This returns at once, and the stream opens meanwhile. "From now on" begins when the server has opened it: what
+    /// happens after the first [`CaughtUp`](crate::Event::CaughtUp) has come is yielded for certain, what happened before
+    /// perhaps not. Wait for it before you send what you want to see.
     pub fn events(&self) -> Events {
         self.events_from(Positions::new())
     }
