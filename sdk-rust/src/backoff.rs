@@ -20,14 +20,26 @@ const CEILING: Duration = Duration::from_secs(20);
 /// | 5 | 0.5 s to 16 s |
 /// | 6 and on | 0.5 s to 20 s |
 pub(crate) fn delay(attempt: u32, random: f64) -> Duration {
-    let Some(doublings) = attempt.checked_sub(1) else { return Duration::ZERO };
-    let upper = Duration::from_secs(1 << doublings.min(5)).min(CEILING);
-    FLOOR + (upper - FLOOR).mul_f64(random.clamp(0.0, 1.0))
+    if attempt == 0 {
+        return Duration::ZERO;
+    }
+    FLOOR + (upper(attempt) - FLOOR).mul_f64(random.clamp(0.0, 1.0))
 }
 
-/// The wait before a retry for which the server may have asked for a longer one.
+/// The wait before a retry for which the server may have asked for one. What it asked for is waited in any case, and then
+/// a random part of the range's upper end (1 s for retry 0): it asks all whom it refuses for the same wait, and they must
+/// not come back together.
 pub(crate) fn delay_asked(attempt: u32, random: f64, asked: Option<Duration>) -> Duration {
-    delay(attempt, random).max(asked.unwrap_or_default())
+    let own = delay(attempt, random);
+    match asked {
+        None => own,
+        Some(asked) => own.max(asked.saturating_add(upper(attempt).mul_f64(random.clamp(0.0, 1.0)))),
+    }
+}
+
+/// The upper end of the range of waits.
+fn upper(attempt: u32) -> Duration {
+    Duration::from_secs(1 << attempt.saturating_sub(1).min(5)).min(CEILING)
 }
 
 #[cfg(test)]
@@ -50,8 +62,17 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_wait_of_the_server_counts_and_a_shorter_one_does_not() {
-        assert_eq!(delay_asked(0, 0.0, Some(Duration::from_secs(3))), Duration::from_secs(3));
-        assert_eq!(delay_asked(3, 1.0, Some(Duration::from_secs(3))), Duration::from_secs(4));
+    fn what_the_server_asks_for_is_waited_and_then_a_random_time() {
+        let asked = Some(Duration::from_secs(3));
+        assert_eq!(delay_asked(0, 0.0, asked), Duration::from_secs(3));
+        assert_eq!(delay_asked(0, 0.5, asked), Duration::from_millis(3500));
+        assert_eq!(delay_asked(3, 1.0, asked), Duration::from_secs(7));
+        assert_eq!(delay_asked(6, 1.0, Some(Duration::MAX)), Duration::MAX);
+    }
+
+    #[test]
+    fn a_short_wait_of_the_server_does_not_shorten_its_clients_own() {
+        assert_eq!(delay_asked(3, 0.0, Some(Duration::from_millis(10))), FLOOR);
+        assert_eq!(delay_asked(3, 0.0, None), FLOOR);
     }
 }

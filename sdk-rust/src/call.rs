@@ -18,12 +18,16 @@ pub(crate) struct Effort {
     pub(crate) attempt: Duration,
     /// How long all attempts and waits may take. `None`: one attempt, as the call must not be repeated.
     pub(crate) total: Option<Duration>,
+    /// Whether messages are sent. If it fails and any attempt may have written them, the error says that this is not
+    /// known: whoever took them for not written would write them twice.
+    pub(crate) sends: bool,
 }
 
 /// Makes the request anew for each attempt and calls until the answer is final or the time is up.
 ///
 /// # Errors
-/// What the last attempt failed with.
+/// What the last attempt failed with; for a send, within [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) unless it
+/// is certain that nothing was written.
 pub(crate) async fn call<Q, A, F, Fut>(tokens: &Tokens, effort: Effort, message: Q, attempt: F) -> Result<A, Error>
 where
     Q: Clone,
@@ -53,7 +57,7 @@ where
     Fut: Future<Output = Result<A, Error>>,
 {
     let end = Instant::now() + effort.total.unwrap_or(effort.attempt);
-    let (mut retries, mut renewed) = (0, false);
+    let (mut retries, mut renewed, mut open) = (0, false, false);
     loop {
         let token = tokens.get().await;
         let outcome = match &token {
@@ -64,6 +68,7 @@ where
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
+        open |= retry::leaves_open(&error);
         match (retry::of_call(&error), &token) {
             // A refused call has done nothing, so even one that must not be repeated is made again.
             (Verdict::Renew, Ok(token)) if !renewed => {
@@ -73,15 +78,24 @@ where
             (Verdict::Retry, _) if effort.total.is_some() => {
                 let wait = backoff::delay_asked(retries, fastrand::f64(), error.retry_after());
                 if Instant::now() + wait >= end {
-                    return Err(error);
+                    return Err(last(effort, error, open));
                 }
                 tokio::time::sleep(wait).await;
                 retries += 1;
                 renewed = false;
             }
-            _ => return Err(error),
+            _ => return Err(last(effort, error, open)),
         }
     }
+}
+
+/// What the caller is told. `open`: some attempt may have been carried out.
+fn last(effort: Effort, error: Error, open: bool) -> Error {
+    let passing = retry::of_call(&error) == Verdict::Retry;
+    if effort.sends && (passing || open && !retry::refuses_send(&error)) {
+        return Error::outcome_unknown(error);
+    }
+    error
 }
 
 #[cfg(test)]
@@ -91,9 +105,13 @@ mod tests {
     use tonic::Code;
 
     use super::*;
-    use crate::{ErrorKind, token::StaticToken};
+    use relay_proto::error::v1::Error as WireError;
 
-    const EFFORT: Effort = Effort { attempt: Duration::from_secs(10), total: Some(Duration::from_secs(60)) };
+    use crate::{ErrorKind, ErrorReason, token::StaticToken};
+
+    const EFFORT: Effort =
+        Effort { attempt: Duration::from_secs(10), total: Some(Duration::from_secs(60)), sends: false };
+    const SEND: Effort = Effort { sends: true, ..EFFORT };
 
     fn tokens() -> Tokens {
         Tokens::new(Box::new(StaticToken("t".into())), Duration::from_secs(1))
@@ -101,13 +119,31 @@ mod tests {
 
     /// Answers with the codes in turn, then with OK; gives the result and the number of attempts.
     async fn run(effort: Effort, codes: &[Code]) -> (Result<(), Error>, usize) {
+        let errors: Vec<_> = codes.iter().map(|code| bare(*code)).collect();
+        run_errors(effort, &errors).await
+    }
+
+    async fn run_errors(effort: Effort, errors: &[Error]) -> (Result<(), Error>, usize) {
         let (calls, tokens) = (RefCell::new(0), tokens());
         let answer = until_final(&tokens, effort, |_, _| {
             let turn = calls.replace_with(|n| *n + 1);
-            std::future::ready(codes.get(turn).map_or(Ok(()), |code| Err(Status::new(*code, "").into())))
+            std::future::ready(errors.get(turn).map_or(Ok(()), |error| Err(error.clone())))
         })
         .await;
         (answer, calls.into_inner())
+    }
+
+    fn bare(code: Code) -> Error {
+        Status::new(code, "from a proxy").into()
+    }
+
+    fn with_reason(code: Code, reason: ErrorReason) -> Error {
+        Error::from_wire(WireError { code: code.into(), reason: reason.into(), ..WireError::default() })
+    }
+
+    /// The kind that a send ends with.
+    async fn sent(errors: &[Error]) -> ErrorKind {
+        run_errors(SEND, errors).await.0.unwrap_err().kind()
     }
 
     #[tokio::test(start_paused = true)]
@@ -136,6 +172,38 @@ mod tests {
         let (answer, calls) = run(EFFORT, &[Code::Unauthenticated; 5]).await;
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unauthenticated);
         assert_eq!(calls, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_send_that_may_have_been_written_is_not_called_refused() {
+        let late = Error::deadline();
+        for code in [Code::PermissionDenied, Code::Unimplemented, Code::ResourceExhausted] {
+            assert_eq!(sent(&[late.clone(), bare(code)]).await, ErrorKind::OutcomeUnknown, "{code:?}");
+        }
+        let refused = bare(Code::Unauthenticated);
+        assert_eq!(sent(&[late.clone(), refused.clone(), refused]).await, ErrorKind::OutcomeUnknown);
+        let gone = with_reason(Code::PermissionDenied, ErrorReason::ProjectNotFound);
+        let error = run_errors(SEND, &[late, gone]).await.0.unwrap_err();
+        assert_eq!((error.kind(), error.reason()), (ErrorKind::OutcomeUnknown, Some(ErrorReason::ProjectNotFound)));
+        assert_eq!(sent(&[with_reason(Code::Internal, ErrorReason::Internal)]).await, ErrorKind::OutcomeUnknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_send_that_was_certainly_not_written_ends_with_the_refusal() {
+        let late = Error::deadline();
+        // The log looks for the id first, so that its refusal speaks for the earlier attempts as well.
+        let outside = with_reason(Code::PermissionDenied, ErrorReason::NotAMember);
+        assert_eq!(sent(&[late, outside]).await, ErrorKind::PermissionDenied);
+        let full = with_reason(Code::ResourceExhausted, ErrorReason::Overloaded);
+        assert_eq!(sent(&[full, bare(Code::PermissionDenied)]).await, ErrorKind::PermissionDenied);
+        let refused = bare(Code::Unauthenticated);
+        assert_eq!(sent(&[refused.clone(), refused]).await, ErrorKind::Unauthenticated);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_sends_nothing_ends_with_its_last_error() {
+        let (answer, _) = run(EFFORT, &[Code::DeadlineExceeded, Code::PermissionDenied]).await;
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,7 +15,6 @@ use crate::{
     ClientBuilder, Error,
     call::{Effort, call},
     events::{Events, Positions, Tap},
-    retry::{self, Verdict},
     token::Tokens,
 };
 
@@ -71,6 +70,10 @@ impl Client {
 
     /// Opens the stream of all events in the user's rooms, from now on. See [`Events`]. It is kept open on the runtime in
     /// which the client was built, over a connection of its own.
+    ///
+    /// This returns at once, and the stream opens meanwhile. "From now on" begins when the server has opened it: what
+    /// happens after the first [`CaughtUp`](crate::Event::CaughtUp) has come is yielded for certain, what happened before
+    /// perhaps not. Wait for it before you send what you want to see.
     pub fn events(&self) -> Events {
         self.events_from(Positions::new())
     }
@@ -116,18 +119,15 @@ impl Client {
     /// A call that sends messages: it may be repeated, and is tried for longer.
     ///
     /// # Errors
-    /// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) if no answer was final.
+    /// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) unless the last answer settles whether it was written.
     pub(crate) async fn call_send<Q, A, F, Fut>(&self, message: Q, method: F) -> Result<A, Error>
     where
         Q: Clone,
         F: Fn(Request<Q>) -> Fut,
         Fut: Future<Output = Result<Response<A>, Status>>,
     {
-        let answer = call(&self.0.tokens, self.effort(Some(self.0.settings.send_deadline)), message, method).await;
-        answer.map_err(|error| match retry::of_call(&error) {
-            Verdict::Retry => Error::outcome_unknown(error),
-            Verdict::Renew | Verdict::Final => error,
-        })
+        let effort = Effort { sends: true, ..self.effort(Some(self.0.settings.send_deadline)) };
+        call(&self.0.tokens, effort, message, method).await
     }
 
     /// The chat service on the shared connection.
@@ -141,7 +141,7 @@ impl Client {
     }
 
     fn effort(&self, total: Option<Duration>) -> Effort {
-        Effort { attempt: self.0.settings.request_timeout, total }
+        Effort { attempt: self.0.settings.request_timeout, total, sends: false }
     }
 }
 

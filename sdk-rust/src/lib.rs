@@ -13,6 +13,11 @@
 //!     client.create_room(NewRoom::public("general").title("General")).await?;
 //!
 //!     let mut events = client.events();
+//!     while let Some(event) = events.next().await {
+//!         if matches!(event?, Event::CaughtUp) {
+//!             break; // From here on nothing is missed.
+//!         }
+//!     }
 //!     client.send(OutgoingMessage::text("general", "hi")).await?;
 //!     while let Some(event) = events.next().await {
 //!         if let Event::Room(event) = event? && let RoomEventKind::MessageCreated(message) = event.kind {

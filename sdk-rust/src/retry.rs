@@ -56,6 +56,37 @@ pub(crate) fn of_stream(error: &Error) -> Verdict {
     }
 }
 
+/// Whether a call that failed so may have been carried out all the same.
+///
+/// | failure | may have been carried out |
+/// |---|---|
+/// | `DRAINING`, `STORAGE_UNAVAILABLE`, `DEADLINE_EXCEEDED`, `INTERNAL` | yes |
+/// | any other reason | no |
+/// | kind unavailable, deadline exceeded, cancelled, internal, protocol, without a reason | yes |
+/// | every other | no |
+pub(crate) fn leaves_open(error: &Error) -> bool {
+    use ErrorKind as K;
+    use ErrorReason as R;
+    match (error.kind(), error.reason()) {
+        (_, Some(reason)) => {
+            matches!(reason, R::Draining | R::StorageUnavailable | R::DeadlineExceeded | R::Internal)
+        }
+        (kind, None) => {
+            matches!(kind, K::Unavailable | K::DeadlineExceeded | K::Cancelled | K::Internal | K::Protocol)
+        }
+    }
+}
+
+/// Whether the server refuses this very send, so that no earlier attempt with the same id has written it either: either
+/// the fields are wrong each time, or the log has looked for the id and not found this message under it.
+pub(crate) fn refuses_send(error: &Error) -> bool {
+    use ErrorReason as R;
+    matches!(
+        error.reason(),
+        Some(R::FieldInvalid | R::RoomNotFound | R::NotAMember | R::RoleInsufficient | R::ClientMessageIdReused)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use relay_proto::error::v1::Error as WireError;

@@ -53,6 +53,8 @@ pub(crate) struct Token {
     header: MetadataValue<Ascii>,
     /// Tells tokens apart: the provider may well give the same text again.
     generation: u64,
+    /// Not to be renewed before, unless it is refused. `None`: at any time.
+    renew_from: Option<Instant>,
 }
 
 impl Token {
@@ -63,6 +65,12 @@ impl Token {
     /// The value of the `authorization` metadata.
     pub(crate) fn header(&self) -> MetadataValue<Ascii> {
         self.header.clone()
+    }
+
+    /// When a quarter of its life is over, as far as its `exp` tells. A server that warns of each token for all of its
+    /// life would otherwise get one after another.
+    pub(crate) fn renew_from(&self) -> Option<Instant> {
+        self.renew_from
     }
 }
 
@@ -112,9 +120,11 @@ impl Tokens {
             Err(_) => return Err(Error::new(ErrorKind::Token, "the token provider gave no token in time")),
         };
         state.generation += 1;
-        let token = Token { header: header(&text)?, text: text.into(), generation: state.generation };
-        let good_for = expiry(&token.text).map(|exp| usable(exp.saturating_sub(unix_now())));
-        let good_until = good_for.and_then(|life| Instant::now().checked_add(life));
+        let life = expiry(&text).map(|exp| exp.saturating_sub(unix_now()));
+        let after = |wait| Instant::now().checked_add(wait);
+        let renew_from = life.and_then(|life| after(life / 4));
+        let good_until = life.and_then(|life| after(usable(life)));
+        let token = Token { header: header(&text)?, text: text.into(), generation: state.generation, renew_from };
         state.held = Some(Held { token: token.clone(), good_until });
         Ok(token)
     }
@@ -158,13 +168,23 @@ fn unix_now() -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
 
     fn jwt(exp: Duration) -> String {
-        format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(format!(r#"{{"sub":"ana","exp":{}}}"#, exp.as_secs())))
+        jwt_numbered(0, exp)
+    }
+
+    fn jwt_numbered(number: u32, exp: Duration) -> String {
+        let claims = format!(r#"{{"sub":"ana","jti":"{number}","exp":{}}}"#, exp.as_secs());
+        format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    /// A token that expires after `life` from now. Another for each number.
+    pub(crate) fn expiring(number: u32, life: Duration) -> String {
+        jwt_numbered(number, unix_now() + life)
     }
 
     /// A provider that counts how often it was asked, with tokens of the given life.

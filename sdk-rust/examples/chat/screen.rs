@@ -1,6 +1,6 @@
 //! What the user sees of one room.
 
-use relay_sdk::{DisconnectReason, Event, Message, RoomEvent, RoomEventKind};
+use relay_sdk::{DisconnectReason, Event, Message, ResumeVerdict, RoomEvent, RoomEventKind, RoomResume};
 
 /// Prints a room line by line, each message once.
 pub(crate) struct Screen {
@@ -39,7 +39,17 @@ impl Screen {
                 };
                 note(&format!("* disconnected: {why}; next try in {:.1} s", retry_in.as_secs_f64()));
             }
+            Event::Resumed(at) if at.room_id == self.room => self.resumed(at),
             Event::Room(event) if event.room_id == self.room => self.room_event(event),
+            _ => {}
+        }
+    }
+
+    fn resumed(&self, at: &RoomResume) {
+        match at.verdict() {
+            ResumeVerdict::Left => note(&format!("* you are not in {} any more", self.room)),
+            // The messages sent meanwhile are listed; what happened to older ones is not.
+            ResumeVerdict::Gap => note("* edits, deletions and reactions above may be missing"),
             _ => {}
         }
     }

@@ -16,7 +16,7 @@ impl Client {
     ///
     /// # Errors
     /// Final answers, for example `RoomNotFound`, `NotAMember`, `FieldInvalid`, `ClientMessageIdReused`; and
-    /// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when no final answer came until the deadline.
+    /// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when no answer says whether it was written.
     pub async fn send(&self, message: OutgoingMessage) -> Result<SendReceipt, Error> {
         let send = |request| {
             let mut chat = self.chat();

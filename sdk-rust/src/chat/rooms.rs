@@ -192,7 +192,8 @@ impl Client {
     /// Deletes a room with all its messages, for everyone and for good. Its id is not given again.
     ///
     /// # Errors
-    /// `RoleInsufficient` unless the user is an owner, `RoomIsDirect`, `RoomNotFound`.
+    /// `RoleInsufficient` unless the user is an owner, `RoomIsDirect`, `RoomNotFound`. As it may be repeated, a lost answer
+    /// can make a deletion that was done answer `RoomNotFound`.
     pub async fn delete_room(&self, room_id: impl Into<String>) -> Result<(), Error> {
         let delete = |request| {
             let mut rooms = self.rooms();
@@ -227,10 +228,11 @@ impl Client {
         answer.room.ok_or_else(|| Error::missing("room"))
     }
 
-    /// Leaves a room. Leaving again changes nothing.
+    /// Leaves a room. Leaving a public room again changes nothing.
     ///
     /// # Errors
-    /// `LastOwner` while others are in it, `RoomIsDirect`, `RoomNotFound`.
+    /// `LastOwner` while others are in it, `RoomIsDirect`, `RoomNotFound`. As it may be repeated, a lost answer can make a
+    /// leave that was done answer `RoomNotFound`, when the room is private.
     pub async fn leave_room(&self, room_id: impl Into<String>) -> Result<(), Error> {
         let leave = |request| {
             let mut rooms = self.rooms();

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use relay_proto::chat::v1::{Frame, RoomPosition};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
 use crate::{
@@ -81,8 +81,10 @@ impl<D: Dial> Driver<D> {
             Ok(token) => self.token.insert(token),
             Err(error) => return Ok(self.machine.ended(Err(error), None, out)),
         };
-        let leave = match timeout(self.machine.patience(), self.dial.open(token, self.machine.positions())).await {
-            Ok(Ok(link)) => self.read(link, out).await?,
+        // One limit for the stream and its Hello.
+        let silent_at = Instant::now() + self.machine.patience();
+        let leave = match timeout_at(silent_at, self.dial.open(token, self.machine.positions())).await {
+            Ok(Ok(link)) => self.read(link, silent_at, out).await?,
             Ok(Err(error)) => self.machine.ended(Err(error), None, out),
             Err(_) => self.machine.silent(out),
         };
@@ -92,10 +94,16 @@ impl<D: Dial> Driver<D> {
         Ok(leave)
     }
 
-    async fn read(&mut self, mut link: D::Link, out: &mut Vec<Event>) -> Result<Leave, Unheard> {
+    /// Reads a stream to its end. It is dead if nothing has come by `silent_at`.
+    async fn read(
+        &mut self,
+        mut link: D::Link,
+        mut silent_at: Instant,
+        out: &mut Vec<Event>,
+    ) -> Result<Leave, Unheard> {
         let mut drain_at: Option<Instant> = None;
         let mut renewal: Option<Renewal> = None;
-        let mut silent_at = Instant::now() + self.machine.patience();
+        let opened = Instant::now();
         loop {
             let frame = tokio::select! {
                 biased;
@@ -108,6 +116,7 @@ impl<D: Dial> Driver<D> {
                 frame = link.next() => frame,
                 () = sleep_until(silent_at) => return Ok(self.machine.silent(out)),
             };
+            self.machine.lasted(opened.elapsed());
             let left = drain_at.map(|at| at.saturating_duration_since(Instant::now()));
             let next = match frame {
                 Ok(Some(frame)) => self.machine.frame(frame, out),
@@ -116,6 +125,7 @@ impl<D: Dial> Driver<D> {
             };
             match next {
                 Next::Read => {}
+                Next::RenewToken if renewal.is_some() => {}
                 Next::RenewToken => renewal = Some(Box::pin(renewed(self.tokens.clone(), self.token.clone()))),
                 Next::Drain(after) => drain_at = Some(Instant::now() + after),
                 Next::Leave(leave) => return Ok(leave),
@@ -156,9 +166,12 @@ async fn arrival(renewal: &mut Option<Renewal>) -> Token {
     }
 }
 
-/// Another token than `old`, however long it takes; the stream's end puts an end to it.
+/// Another token than `old`, once that one may be renewed, and however long it takes; the stream's end puts an end to it.
 async fn renewed(tokens: Arc<Tokens>, old: Option<Token>) -> Token {
     if let Some(old) = old {
+        if let Some(from) = old.renew_from() {
+            sleep_until(from).await;
+        }
         tokens.forget(&old).await;
     }
     let mut attempt = 0;

@@ -11,6 +11,7 @@ use super::*;
 use crate::{
     ErrorKind,
     events::event::{DisconnectReason, Positions},
+    token::tests::expiring,
 };
 
 /// What a scripted stream does next.
@@ -29,6 +30,8 @@ struct Script {
     streams: VecDeque<Result<Vec<Act>, Code>>,
     /// When each stream was opened, with which token and positions.
     opened: Vec<(Instant, String, Vec<RoomPosition>)>,
+    /// How long opening takes.
+    slow: Duration,
     renewed: Vec<String>,
 }
 
@@ -44,6 +47,8 @@ impl Dial for Fake {
     type Link = FakeLink;
 
     async fn open(&self, token: &Token, positions: Vec<RoomPosition>) -> Result<FakeLink, Error> {
+        let slow = self.0.lock().unwrap().slow;
+        tokio::time::sleep(slow).await;
         let mut script = self.0.lock().unwrap();
         script.opened.push((Instant::now(), token.text().to_owned(), positions));
         match script.streams.pop_front() {
@@ -56,12 +61,12 @@ impl Dial for Fake {
 
 impl Link for FakeLink {
     async fn next(&mut self) -> Result<Option<Frame>, Error> {
-        match self.acts.front() {
-            Some(Act::Hang) => std::future::pending().await,
-            Some(Act::Pause) => tokio::time::sleep(Duration::from_secs(1)).await,
-            _ => {}
-        }
         loop {
+            match self.acts.front() {
+                Some(Act::Hang) => std::future::pending().await,
+                Some(Act::Pause) => tokio::time::sleep(Duration::from_secs(1)).await,
+                _ => {}
+            }
             return match self.acts.pop_front() {
                 Some(Act::Frame(kind)) => Ok(Some(Frame { kind: Some(kind) })),
                 Some(Act::Fail(code)) => Err(Status::new(code, "").into()),
@@ -100,13 +105,21 @@ type Incoming = mpsc::Receiver<Result<Event, Error>>;
 
 /// Runs a driver over the streams, with the tokens `t1`, `t2`, … in turn.
 fn start(buffer: usize, streams: Vec<Result<Vec<Act>, Code>>) -> (Fake, Incoming) {
+    start_with(buffer, streams, |number| format!("t{number}"))
+}
+
+fn start_with(
+    buffer: usize,
+    streams: Vec<Result<Vec<Act>, Code>>,
+    token: impl Fn(u32) -> String + Send + Sync + 'static,
+) -> (Fake, Incoming) {
     let fake = Fake::default();
     fake.0.lock().unwrap().streams = streams.into();
     let given = Arc::new(Mutex::new(0));
     let provider = move || {
         let mut given = given.lock().unwrap();
         *given += 1;
-        std::future::ready(Ok(format!("t{given}")))
+        std::future::ready(Ok(token(*given)))
     };
     let tokens = Arc::new(Tokens::new(Box::new(provider), Duration::from_secs(1)));
     let machine = Machine::new(Positions::new(), Duration::from_secs(10), || 0.0);
@@ -115,14 +128,17 @@ fn start(buffer: usize, streams: Vec<Result<Vec<Act>, Code>>) -> (Fake, Incoming
     (fake, incoming)
 }
 
-/// Reads on until this many room events have come; gives their positions.
+/// Reads on until this many room events have come; gives their positions. Fails when they do not come within an hour.
 async fn room_events(incoming: &mut Incoming, count: usize) -> Vec<u64> {
     let mut positions = Vec::new();
-    while positions.len() < count {
-        if let Event::Room(event) = incoming.recv().await.unwrap().unwrap() {
-            positions.push(event.position);
+    let read = async {
+        while positions.len() < count {
+            if let Event::Room(event) = incoming.recv().await.unwrap().unwrap() {
+                positions.push(event.position);
+            }
         }
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(3600), read).await.unwrap();
     positions
 }
 
@@ -171,11 +187,45 @@ async fn a_silent_link_is_left_after_three_heartbeats() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn streams_cut_right_after_catching_up_are_opened_at_a_growing_distance() {
+    let cut = || Ok(vec![hello(), joined(0), caught_up()]);
+    let (_fake, mut incoming) = start(16, vec![cut(), cut(), cut()]);
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        waits.push(disconnection(&mut incoming).await.1.as_millis());
+    }
+    assert_eq!(waits, [0, 500, 500]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_lasted_is_opened_anew_at_once() {
+    let lasting = [hello(), caught_up()].into_iter().chain((0..16).map(|_| Act::Pause)).collect();
+    let (_fake, mut incoming) = start(16, vec![Err(Code::Unavailable), Err(Code::Unavailable), Ok(lasting)]);
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        waits.push(disconnection(&mut incoming).await.1.as_millis());
+    }
+    assert_eq!(waits, [0, 500, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_opening_and_its_hello_share_one_limit() {
+    let (fake, mut incoming) = start(16, vec![Ok(vec![Act::Hang])]);
+    fake.0.lock().unwrap().slow = Duration::from_secs(8);
+    let begun = Instant::now();
+    assert!(matches!(disconnection(&mut incoming).await.0, DisconnectReason::Silent));
+    assert_eq!(begun.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_busy_listener_is_no_silent_link_and_loses_nothing() {
-    let acts = [hello(), joined(0)].into_iter().chain((1..=40).map(event)).chain([Act::Hang]).collect();
+    // The pauses are time in which a link that was taken for silent too early would be left.
+    let events = (1..=40).flat_map(|position| [event(position), Act::Pause]);
+    let acts = [hello(), joined(0)].into_iter().chain(events).chain([Act::Hang]).collect();
     let (fake, mut incoming) = start(1, vec![Ok(acts)]);
     assert_eq!(room_events(&mut incoming, 1).await, [1]);
-    tokio::time::advance(Duration::from_secs(600)).await;
+    // Until the driver waits for its listener, and for long then.
+    tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(room_events(&mut incoming, 39).await, (2..=40).collect::<Vec<_>>());
     assert_eq!(fake.0.lock().unwrap().opened.len(), 1);
 }
@@ -205,6 +255,18 @@ async fn an_expiring_token_is_renewed_in_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tokens_shorter_than_the_servers_warning_are_renewed_once_in_a_quarter_of_their_life() {
+    let warning = || Act::Frame(Kind::TokenExpiring(TokenExpiring::default()));
+    let warned_each_second = (0..25).flat_map(|_| [warning(), Act::Pause]);
+    let acts = [hello(), caught_up()].into_iter().chain(warned_each_second).collect();
+    let life = Duration::from_secs(40);
+    let (fake, mut incoming) = start_with(16, vec![Ok(acts)], move |number| expiring(number, life));
+    disconnection(&mut incoming).await;
+    // 25 s, and one each 10 s.
+    assert_eq!(fake.0.lock().unwrap().renewed.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_renewed_token_that_expires_is_replaced_by_another() {
     let expiring = Act::Frame(Kind::TokenExpiring(TokenExpiring::default()));
     let end = Act::Fail(Code::Unauthenticated);
@@ -230,7 +292,10 @@ async fn a_stream_without_listener_ends() {
     let (fake, incoming) = start(1, vec![Ok(vec![hello(), joined(0), event(1), event(2), Act::Hang])]);
     drop(incoming);
     // Once the driver is gone, the test alone holds the script.
-    while Arc::strong_count(&fake.0) > 1 {
-        tokio::task::yield_now().await;
-    }
+    let gone = async {
+        while Arc::strong_count(&fake.0) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), gone).await.unwrap();
 }

@@ -52,7 +52,7 @@ impl Leave {
 /// The rules, and what they need to remember.
 pub(super) struct Machine {
     held: Positions,
-    /// Failures in a row, without any progress in between.
+    /// Failures in a row, without a stream in between that lasted.
     failures: u32,
     /// Whether the token of the last attempt was refused. The second refusal in a row is final.
     token_refused: bool,
@@ -86,6 +86,14 @@ impl Machine {
         self.heartbeat.map_or(self.opening_limit, |heartbeat| heartbeat * 3)
     }
 
+    /// The stream has been open for `life`. One that lasts a heartbeat interval makes up for earlier failures. What comes
+    /// on it does not: a server that ends each stream once all is sent would be asked again without any wait.
+    pub(super) fn lasted(&mut self, life: Duration) {
+        if self.heartbeat.is_some_and(|heartbeat| life >= heartbeat) {
+            self.failures = 0;
+        }
+    }
+
     /// A frame came. What it gives out is added to `out`.
     pub(super) fn frame(&mut self, frame: Frame, out: &mut Vec<Event>) -> Next {
         match frame.kind {
@@ -94,7 +102,6 @@ impl Machine {
             Some(Kind::Heartbeat(heartbeat)) => self.heartbeat(&heartbeat, out),
             Some(Kind::Resumed(resumed)) => self.resumed(resumed, out),
             Some(Kind::CaughtUp(_)) => {
-                self.failures = 0;
                 out.push(Event::CaughtUp);
                 Next::Read
             }
@@ -167,7 +174,6 @@ impl Machine {
             Some(_) | None => {}
         }
         hold(&mut self.held, &event.room_id, event.position);
-        self.failures = 0;
         out.push(Event::Room(event.into()));
         Next::Read
     }

@@ -118,15 +118,20 @@ fn verdicts_move_what_is_held() {
 }
 
 #[test]
-fn retries_wait_longer_until_there_is_progress() {
+fn retries_wait_longer_until_a_stream_lasts() {
     let mut machine = machine(&[]);
     let mut out = Vec::new();
     let waits: Vec<_> = (0..3).map(|_| wait(machine.ended(failure(Code::Unavailable), None, &mut out))).collect();
     assert_eq!(waits, [Duration::ZERO, Duration::from_millis(500), Duration::from_millis(500)]);
-    // Hello alone is no progress: a server that dies right after it would be asked without any wait.
-    feed(&mut machine, [hello()]);
+    // A server that ends each stream once all is sent would be asked without any wait.
+    feed(&mut machine, [hello(), event("r", 5, 4), frame(Kind::CaughtUp(CaughtUp {}))]);
+    machine.lasted(Duration::from_secs(14));
     assert!(!wait(machine.ended(Ok(()), None, &mut out)).is_zero());
-    feed(&mut machine, [hello(), frame(Kind::CaughtUp(CaughtUp {}))]);
+    machine.opening();
+    machine.lasted(Duration::from_secs(60));
+    assert!(!wait(machine.ended(Ok(()), None, &mut out)).is_zero(), "without a hello there was no stream");
+    feed(&mut machine, [hello()]);
+    machine.lasted(Duration::from_secs(15));
     assert!(wait(machine.ended(Ok(()), None, &mut out)).is_zero());
 }
 

@@ -20,18 +20,19 @@ pub use self::event::{
 };
 pub(crate) use self::tap::Tap;
 use self::{driver::Driver, machine::Machine};
-use crate::Error;
+use crate::{Error, ErrorKind};
 
 /// The events of all rooms of the user, in one stream that opens itself again when it is lost.
 ///
 /// * Each event of a room comes once and in order, whatever happens to connection or server. Where the server cannot
 ///   replay any more, the verdict `Gap` says so.
-/// * The first retry is at once; then it waits between 0.5 s and 20 s, longer with each failure. A server that drains says
-///   how long to wait. A link without a frame for three heartbeats is dead.
+/// * The first retry is at once; then it waits between 0.5 s and 20 s, longer with each failure, until a stream lasts for
+///   a heartbeat interval. A server that drains or is overloaded says how long to wait. A link without a frame for three heartbeats is dead.
 /// * Tokens are renewed in the stream before they expire.
 /// * It never drops an event: when it is not polled, a bounded number waits here and the rest on the server.
 /// * The item `Err` is final and the last: the server refuses even a new token, or the user is not permitted to open a
-///   stream, or it refuses the request as wrong.
+///   stream, or it refuses the request as wrong; or, with the kind [`Cancelled`](ErrorKind::Cancelled), the runtime that
+///   kept it open was shut down.
 /// * Dropping it ends the stream.
 ///
 /// ```no_run
@@ -53,6 +54,8 @@ pub struct Events {
     incoming: mpsc::Receiver<Result<Event, Error>>,
     positions: Positions,
     driver: AbortHandle,
+    /// Whether the last item was yielded.
+    over: bool,
 }
 
 impl Events {
@@ -67,7 +70,7 @@ impl Events {
         let machine = Machine::new(positions.clone(), opening_limit, fastrand::f64);
         let tokens = tap.tokens.clone();
         let driver = Driver { dial: tap, tokens, machine, events, token: None };
-        Self { incoming, positions, driver: runtime.spawn(driver.run()).abort_handle() }
+        Self { incoming, positions, driver: runtime.spawn(driver.run()).abort_handle(), over: false }
     }
 
     /// The next item, or `None` after the last. Nothing is lost when the future is dropped while it waits.
@@ -96,11 +99,16 @@ impl Stream for Events {
     type Item = Result<Event, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let item = std::task::ready!(self.incoming.poll_recv(cx));
-        if let Some(Ok(event)) = &item {
-            self.note(event);
+        if self.over {
+            return Poll::Ready(None);
         }
-        Poll::Ready(item)
+        // The driver ends with an error. If there is none, it was ended.
+        let item = std::task::ready!(self.incoming.poll_recv(cx)).unwrap_or_else(|| Err(cut_short()));
+        match &item {
+            Ok(event) => self.note(event),
+            Err(_) => self.over = true,
+        }
+        Poll::Ready(Some(item))
     }
 }
 
@@ -110,8 +118,43 @@ impl Drop for Events {
     }
 }
 
+fn cut_short() -> Error {
+    Error::new(
+        ErrorKind::Cancelled,
+        "the task that keeps the stream open is gone: its runtime was shut down, or it panicked",
+    )
+}
+
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Events").field("positions", &self.positions).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Events whose driver gives out these items and is gone then.
+    fn events(items: Vec<Result<Event, Error>>) -> Events {
+        let (driver, incoming) = mpsc::channel(items.len() + 1);
+        items.into_iter().for_each(|item| driver.try_send(item).unwrap());
+        let gone = tokio::spawn(std::future::ready(())).abort_handle();
+        Events { incoming, positions: Positions::new(), driver: gone, over: false }
+    }
+
+    #[tokio::test]
+    async fn a_driver_that_is_gone_without_a_word_is_an_error_and_the_last_item() {
+        let mut events = events(vec![Ok(Event::CaughtUp)]);
+        assert!(matches!(events.next().await, Some(Ok(Event::CaughtUp))));
+        assert_eq!(events.next().await.unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+        assert!(events.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_error_that_ends_the_driver_is_the_only_one() {
+        let mut events = events(vec![Err(Error::new(ErrorKind::PermissionDenied, ""))]);
+        assert_eq!(events.next().await.unwrap().unwrap_err().kind(), ErrorKind::PermissionDenied);
+        assert!(events.next().await.is_none());
     }
 }
