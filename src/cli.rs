@@ -127,8 +127,8 @@ fn next_steps(config: &Config, address: &str) -> String {
     format!(
         "data in {data_dir}\n\n\
          Talk, in two terminals:\n  \
-         cargo run -q -p relay-sdk --example chat -- --url http://{address} --user ana --room general\n  \
-         cargo run -q -p relay-sdk --example chat -- --url http://{address} --user ben --room general\n\n\
+         cargo run -p relay-sdk --example chat -- --url http://{address} --user ana --room general\n  \
+         cargo run -p relay-sdk --example chat -- --url http://{address} --user ben --room general\n\n\
          Or look at the API:\n  \
          TOKEN=$({token})\n  \
          grpcurl -plaintext {address} list\n  \
