@@ -172,7 +172,9 @@ mod tests {
 
     #[test]
     fn secrets_stay_out_of_errors_and_debug() {
-        let config = load_with(&[("RELAY_AUTH_SIGNING_KEY", "hunter2hunter2")], &[]).unwrap();
+        let secrets =
+            [("RELAY_AUTH_SIGNING_KEY", "hunter2hunter2"), ("RELAY_DATABASE_URL", "postgres://ana:hunter2@x/y")];
+        let config = load_with(&secrets, &[]).unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));
     }
 }

@@ -10,15 +10,24 @@ use parking_lot::Mutex;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+    time::timeout,
 };
 
 /// The connections of one kind.
 pub(super) struct Connections {
     options: PgConnectOptions,
-    timeout: Duration,
+    limits: Limits,
     turns: Arc<Semaphore>,
     idle: Mutex<Vec<PgConnection>>,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Until it is one's turn: others hold the connections.
+    pub(super) turn: Duration,
+    /// Until a new connection is open.
+    pub(super) connect: Duration,
 }
 
 /// A connection on loan. Dropped without [`Lent::give_back`], it is closed.
@@ -29,25 +38,24 @@ pub(super) struct Lent {
 }
 
 impl Connections {
-    /// At most `max` at once; waiting for one and opening it take no longer than `timeout` together.
-    pub(super) fn new(options: PgConnectOptions, max: u32, timeout: Duration) -> Arc<Self> {
+    /// At most `max` at once.
+    pub(super) fn new(options: PgConnectOptions, max: u32, limits: Limits) -> Arc<Self> {
         let turns = Arc::new(Semaphore::new(max as usize));
-        Arc::new(Self { options, timeout, turns, idle: Mutex::default() })
+        Arc::new(Self { options, limits, turns, idle: Mutex::default() })
     }
 
     /// Lends a connection that is idle, or a new one.
     pub(super) async fn lend(self: &Arc<Self>) -> Result<Lent, sqlx::Error> {
-        let deadline = Instant::now() + self.timeout;
-        let lending = async {
-            let turn = self.turns.clone().acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
-            let idle = self.idle.lock().pop();
-            let connection = match idle {
-                Some(connection) => connection,
-                None => self.options.connect().await?,
-            };
-            Ok(Lent { connection, home: self.clone(), _turn: turn })
+        let turn = timeout(self.limits.turn, self.turns.clone().acquire_owned()).await;
+        let turn = turn.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
+        let idle = self.idle.lock().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => {
+                timeout(self.limits.connect, self.options.connect()).await.map_err(|_| sqlx::Error::PoolTimedOut)??
+            }
         };
-        timeout_at(deadline, lending).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        Ok(Lent { connection, home: self.clone(), _turn: turn })
     }
 
     /// Closes what is idle: the server that it led to is gone.

@@ -9,7 +9,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgSslMode},
 };
 
-use super::{Connections, GRACE, Postgres};
+use super::{Connections, GRACE, Postgres, connections::Limits};
 use crate::{config::DatabaseConfig, db::OpenError};
 
 /// The oldest version that Relay is tested with.
@@ -50,7 +50,8 @@ impl Postgres {
         migrate(&mut connection, &place).await?;
         // It has done what it was for; that it could not say goodbye changes nothing.
         let _ = connection.close().await;
-        let connections = |max| Connections::new(options.clone(), max, config.connect_timeout);
+        let limits = Limits { turn: config.statement_timeout, connect: config.connect_timeout };
+        let connections = |max| Connections::new(options.clone(), max, limits);
         Ok(Self {
             writers: connections(config.write_connections),
             readers: connections(config.read_connections),
