@@ -15,14 +15,12 @@ use crate::{
 
 /// Microseconds from 1970-01-01 to 2000-01-01, from which Postgres counts.
 const EPOCH: i64 = 946_684_800_000_000;
-/// The first moment after those that a timestamptz holds, counted from 2000: the year 294277. Beyond it is infinity.
-const END: i64 = 9_223_371_331_200_000_000;
-/// The first moment that a timestamptz holds: 4714 before our era.
+/// The first moment that a timestamptz holds, counted from 2000: 4714 before our era. Its last is beyond ours.
 const START: i64 = -211_813_488_000_000_000;
 /// Before the text of a jsonb value.
 const JSONB_VERSION: u8 = 1;
 
-/// A timestamptz. What it cannot hold becomes infinity, which compares as one would wish.
+/// A timestamptz. What is before its first moment becomes minus infinity, which compares as one would wish.
 struct Time(Timestamp);
 
 impl Type<Postgres> for Time {
@@ -46,7 +44,6 @@ impl Encode<'_, Postgres> for Time {
 
 fn since_2000(time: Timestamp) -> i64 {
     match time.0.saturating_sub(EPOCH) {
-        END.. => i64::MAX,
         ..START => i64::MIN,
         micros => micros,
     }
@@ -171,10 +168,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_count_from_2000_and_end_in_infinity() {
+    fn moments_count_from_2000_and_begin_with_infinity() {
         assert_eq!(since_2000(Timestamp(EPOCH)), 0);
         assert_eq!(since_2000(Timestamp(0)), -EPOCH);
-        assert_eq!(since_2000(Timestamp(i64::MAX)), i64::MAX);
+        assert_eq!(since_2000(Timestamp(i64::MAX)), i64::MAX - EPOCH);
         assert_eq!(since_2000(Timestamp(i64::MIN)), i64::MIN);
     }
 
