@@ -1,4 +1,4 @@
-.PHONY: help run test check check-rust check-contract check-dependencies contract-baseline bench
+.PHONY: help run test test-sqlite test-postgres check check-rust check-contract check-dependencies contract-baseline bench
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -6,8 +6,16 @@ help: ## list the targets
 run: ## build the server and serve
 	cargo run --release --bin relay -- serve
 
-test: ## every test: unit, integration, documentation
+test: test-sqlite test-postgres ## every test: unit, integration, documentation; the behaviour on both databases
+
+test-sqlite:
 	cargo test --workspace --no-fail-fast
+
+# Left out: what is about SQLite's file, and what has a PostgreSQL of its own in the run above already.
+test-postgres: ## the behaviour tests with the servers on PostgreSQL, which is found or installed
+	RELAY_TEST_DATABASE=postgres scripts/with-postgres cargo test --no-fail-fast --test behaviour -- \
+		--skip config::a_second_server_on_the_same_data_is_refused \
+		--skip postgres::
 
 check: check-rust check-contract check-dependencies ## format, lints, contract, dependencies
 

@@ -50,8 +50,7 @@ pub struct App {
 impl App {
     /// Opens everything and binds the port. Nothing is served before [`App::run`].
     pub async fn start(config: &Config) -> Result<Self, Failure> {
-        let data_dir = &config.server.data_dir;
-        std::fs::create_dir_all(data_dir).map_err(|e| format!("server.data_dir {}: {e}", data_dir.display()))?;
+        make_data_dir(config)?;
         // Before anybody is told that the server is there: from then on a signal means drain.
         let signals = Signals::listen()?;
         warn_of_few_files(config.server.max_connections);
@@ -216,6 +215,18 @@ async fn drain(hub: &Hub, encoder: &dyn Encoder, spread: Duration, at_most: Inst
     for session in hub.sessions() {
         session.end(Error::draining());
     }
+}
+
+fn make_data_dir(config: &Config) -> Result<(), Failure> {
+    let data_dir = &config.server.data_dir;
+    Ok(std::fs::create_dir_all(data_dir).map_err(|e| format!("server.data_dir {}: {e}", data_dir.display()))?)
+}
+
+/// Brings the schema of the database up to date. Several may do so at once: one does it, the others find it done.
+pub async fn migrate(config: &Config) -> Result<(), Failure> {
+    make_data_dir(config)?;
+    Db::open(&config.database, &config.server.data_dir).await?.close().await;
+    Ok(())
 }
 
 /// Looks at all settings as [`App::start`] would, and touches nothing.

@@ -4,7 +4,7 @@ use std::{io::Write as _, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use relay::{
-    app::{App, Failure, check, mint_token},
+    app::{self, App, Failure, check, mint_token},
     config::{self, Config, DEFAULTS, Overrides},
     lifecycle, telemetry,
 };
@@ -27,6 +27,8 @@ enum Command {
         #[arg(long)]
         listen: Option<String>,
     },
+    /// Bring the database's schema up to date, and end. `serve` does it too.
+    Migrate(Settings),
     /// Print a token for a user.
     Token {
         #[command(flatten)]
@@ -88,6 +90,10 @@ impl Settings {
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Serve { settings, listen } => serve(&settings.load(listen)?),
+        Command::Migrate(settings) => {
+            migrate(&settings.load(None)?)?;
+            say("the database is up to date")
+        }
         Command::Token { settings, user, project, ttl } => {
             let config = settings.load(None)?;
             // A key that is made here is worth a line: tokens signed with it are good only for a server that has it too.
@@ -114,6 +120,13 @@ fn serve(config: &Config) -> Result<(), Failure> {
         say(&next_steps(config, &address.to_string()))?;
         app.run().await
     })
+}
+
+fn migrate(config: &Config) -> Result<(), Failure> {
+    check(config)?;
+    telemetry::init_logs(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(app::migrate(config))
 }
 
 /// What a newcomer can copy.

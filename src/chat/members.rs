@@ -21,7 +21,7 @@ impl Chat {
         let limits = self.limits();
         let (user, id) = (caller.clone(), room.clone());
         self.log()
-            .write(0, move |unit| {
+            .write(Some(caller.room(room.clone())), 0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let counters = unit.counters(&key).await?;
@@ -43,7 +43,7 @@ impl Chat {
     /// Leaves a room. Leaving again changes nothing.
     pub async fn leave(&self, caller: UserKey, room: RoomId) -> Result<()> {
         self.log()
-            .write(0, move |unit| {
+            .write(Some(caller.room(room.clone())), 0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let counters = unit.counters(&key).await?;
@@ -71,7 +71,7 @@ impl Chat {
         check_members(&new, &caller.user)?;
         let limits = self.limits();
         self.log()
-            .write(0, move |unit| {
+            .write(Some(caller.room(room.clone())), 0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let own = require(unit, &key, &caller.user, Action::AddMembers).await?;
@@ -98,7 +98,7 @@ impl Chat {
             return Err(Error::field("user_id", "is the caller; LeaveRoom is for that"));
         }
         self.log()
-            .write(0, move |unit| {
+            .write(Some(caller.room(room.clone())), 0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let (own, member) = ranked(unit, &key, &caller.user, &user).await?;
@@ -113,7 +113,7 @@ impl Chat {
     /// Changes a member's role.
     pub async fn update_member(&self, caller: UserKey, room: RoomId, user: UserId, role: Role) -> Result<Member> {
         self.log()
-            .write(0, move |unit| {
+            .write(Some(caller.room(room.clone())), 0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let (own, member) = ranked(unit, &key, &caller.user, &user).await?;

@@ -76,7 +76,7 @@ impl Chat {
     pub async fn edit(&self, caller: UserKey, room: RoomId, seq: u64, content: Content) -> Result<Message> {
         content.check()?;
         self.log()
-            .write(content.weight(), move |unit| {
+            .write(Some(caller.room(room.clone())), content.weight(), move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     require(unit, &key, &caller.user, Action::ChangeOwnMessage).await?;
@@ -101,7 +101,7 @@ impl Chat {
     /// Deletes a message and leaves a tombstone. Deleting again changes nothing.
     pub async fn delete(&self, caller: UserKey, room: RoomId, seq: u64) -> Result<()> {
         self.log()
-            .write(0, move |unit| {
+            .write(Some(caller.room(room.clone())), 0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let own = require(unit, &key, &caller.user, Action::Read).await?;
@@ -122,7 +122,7 @@ impl Chat {
     pub async fn react(&self, caller: UserKey, room: RoomId, seq: u64, emoji: String) -> Result<()> {
         check_emoji(&emoji)?;
         self.log()
-            .write(0, move |unit| {
+            .write(Some(caller.room(room.clone())), 0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     require(unit, &key, &caller.user, Action::React).await?;
@@ -142,7 +142,7 @@ impl Chat {
     pub async fn unreact(&self, caller: UserKey, room: RoomId, seq: u64, emoji: String) -> Result<()> {
         check_emoji(&emoji)?;
         self.log()
-            .write(0, move |unit| {
+            .write(Some(caller.room(room.clone())), 0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     require(unit, &key, &caller.user, Action::React).await?;

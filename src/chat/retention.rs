@@ -52,7 +52,7 @@ impl Retention {
         while !stop.is_cancelled() {
             let more = self
                 .log
-                .write(0, move |unit| {
+                .write(None, 0, move |unit| {
                     Box::pin(async move {
                         let pruned = store::events::prune(&mut unit.tx, before, ROWS).await? > 0;
                         Ok(store::events::erase_deleted(&mut unit.tx, unit.now, ROWS).await? || pruned)

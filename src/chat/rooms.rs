@@ -40,7 +40,7 @@ impl Chat {
         }
         let limits = self.limits();
         self.log()
-            .write(new.profile.weight(), move |unit| {
+            .write(None, new.profile.weight(), move |unit| {
                 Box::pin(async move {
                     let id = new.id.unwrap_or_else(RoomId::generate);
                     let key = caller.room(id.clone());
@@ -96,7 +96,7 @@ impl Chat {
     /// Changes what a room says of itself.
     pub async fn update_room(&self, caller: UserKey, room: RoomId, change: ProfileChange) -> Result<Room> {
         self.log()
-            .write(0, move |unit| {
+            .write(Some(caller.room(room.clone())), 0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     require(unit, &key, &caller.user, Action::Read).await?;
@@ -126,7 +126,7 @@ impl Chat {
     /// Deletes a room for everyone.
     pub async fn delete_room(&self, caller: UserKey, room: RoomId) -> Result<()> {
         self.log()
-            .write(0, move |unit| {
+            .write(Some(caller.room(room.clone())), 0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let kind = unit.counters(&key).await?.kind;
@@ -148,7 +148,7 @@ impl Chat {
         let user = caller.clone();
         let (room, created) = self
             .log()
-            .write(0, move |unit| {
+            .write(None, 0, move |unit| {
                 Box::pin(async move {
                     if let Some(room) = store::rooms::find_direct(&mut unit.tx, &caller, &other).await? {
                         return Ok((room, false));
@@ -158,7 +158,10 @@ impl Chat {
                     let pair = Some((caller.user.clone(), other.clone()));
                     let room = blank(id.clone(), RoomKind::Direct, Profile::default(), &caller.user, unit.now, pair);
                     if !store::rooms::insert(&mut unit.tx, &key, &room).await? {
-                        return Err(Error::internal(&"a direct room of the pair was there after all"));
+                        // Somebody else made it since it was looked for.
+                        let made = store::rooms::find_direct(&mut unit.tx, &caller, &other).await?;
+                        let missing = || Error::internal(&"a direct room is neither there nor can it be made");
+                        return Ok((made.ok_or_else(missing)?, false));
                     }
                     for user in [&caller.user, &other] {
                         enter(unit, &limits, &key, &caller.user, user, Role::Member).await?;

@@ -50,8 +50,13 @@ pub struct ServerConfig {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in relay.default.toml, key by key")]
 pub struct DatabaseConfig {
-    pub url: String,
+    pub url: SecretString,
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub statement_timeout: Duration,
     pub read_connections: u32,
+    pub write_connections: u32,
     pub cache_kib: u32,
 }
 
@@ -138,7 +143,7 @@ impl Config {
                 problems.push(format!("{key}: {value} is outside {min} to {max}"));
             }
         };
-        let (server, stream, chat) = (&self.server, &self.stream, &self.chat);
+        let (server, database, stream, chat) = (&self.server, &self.database, &self.stream, &self.chat);
         range("server.max_connections", server.max_connections as u128, 1, 1_000_000);
         range("server.max_concurrent_streams", server.max_concurrent_streams.into(), 1, 100_000);
         range("server.max_request_bytes", server.max_request_bytes as u128, 65_536, 64 << 20);
@@ -148,8 +153,11 @@ impl Config {
         range("server.http2_keepalive_interval (ms)", server.http2_keepalive_interval.as_millis(), 1_000, 3_600_000);
         range("server.http2_keepalive_timeout (ms)", server.http2_keepalive_timeout.as_millis(), 100, 3_600_000);
         range("server.tcp_keepalive (ms)", server.tcp_keepalive.as_millis(), 1_000, 86_400_000);
-        range("database.read_connections", self.database.read_connections.into(), 1, 256);
-        range("database.cache_kib", self.database.cache_kib.into(), 64, 16 << 20);
+        range("database.connect_timeout (ms)", database.connect_timeout.as_millis(), 100, 60_000);
+        range("database.statement_timeout (ms)", database.statement_timeout.as_millis(), 100, 600_000);
+        range("database.read_connections", database.read_connections.into(), 1, 256);
+        range("database.write_connections", database.write_connections.into(), 1, 64);
+        range("database.cache_kib", database.cache_kib.into(), 64, 16 << 20);
         range("auth.signing_kid (bytes)", self.auth.signing_kid.len() as u128, 1, MAX_ID_BYTES as u128);
         range("auth.leeway (s)", self.auth.leeway.as_secs().into(), 0, 300);
         range("stream.heartbeat_interval (ms)", stream.heartbeat_interval.as_millis(), 100, 15_000);

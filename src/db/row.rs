@@ -1,8 +1,9 @@
 //! Rows that come out: columns are read in the order in which the statement names them.
 
-use sqlx::{Row as _, sqlite::SqliteRow};
+use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
 use uuid::Uuid;
 
+use super::postgres;
 use crate::{
     clock::Timestamp,
     id::{ProjectId, RoomId, UserId},
@@ -10,8 +11,14 @@ use crate::{
 
 /// A row, read from its first column to its last.
 pub struct Row<'r> {
-    inner: &'r SqliteRow,
+    inner: Inner<'r>,
     next: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Inner<'r> {
+    Sqlite(&'r SqliteRow),
+    Postgres(&'r PgRow),
 }
 
 /// What reading a row gives.
@@ -27,28 +34,30 @@ pub trait FromRow: Sized + Send {
 }
 
 impl<'r> Row<'r> {
-    pub(super) fn new(inner: &'r SqliteRow) -> Self {
-        Self { inner, next: 0 }
+    pub(super) fn sqlite(row: &'r SqliteRow) -> Self {
+        Self { inner: Inner::Sqlite(row), next: 0 }
     }
 
-    fn get<T>(&mut self) -> RowResult<T>
-    where
-        T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
-    {
-        let index = self.next;
+    pub(super) fn postgres(row: &'r PgRow) -> Self {
+        Self { inner: Inner::Postgres(row), next: 0 }
+    }
+
+    fn next(&mut self) -> (Inner<'r>, usize) {
         self.next += 1;
-        // Types are the schema's, which migrations own; asking the engine again for each cell is what costs.
-        self.inner.try_get_unchecked(index)
+        (self.inner, self.next - 1)
     }
 
     /// An integer.
     pub fn int(&mut self) -> RowResult<i64> {
-        self.get()
+        self.int_opt()?.ok_or_else(null)
     }
 
     /// An integer, or nothing.
     pub fn int_opt(&mut self) -> RowResult<Option<i64>> {
-        self.get()
+        match self.next() {
+            (Inner::Sqlite(row), at) => stored(row, at),
+            (Inner::Postgres(row), at) => postgres::int(row, at),
+        }
     }
 
     /// A count, which is never below 0.
@@ -63,37 +72,49 @@ impl<'r> Row<'r> {
 
     /// Text.
     pub fn text(&mut self) -> RowResult<String> {
-        self.get()
+        self.text_opt()?.ok_or_else(null)
     }
 
     /// Text, or nothing.
     pub fn text_opt(&mut self) -> RowResult<Option<String>> {
-        self.get()
+        match self.next() {
+            (Inner::Sqlite(row), at) => stored(row, at),
+            (Inner::Postgres(row), at) => postgres::text(row, at),
+        }
     }
 
     /// Bytes, or nothing.
     pub fn bytes_opt(&mut self) -> RowResult<Option<Vec<u8>>> {
-        self.get()
+        match self.next() {
+            (Inner::Sqlite(row), at) => stored(row, at),
+            (Inner::Postgres(row), at) => postgres::bytes(row, at),
+        }
     }
 
     /// JSON as text, or nothing.
     pub fn json_opt(&mut self) -> RowResult<Option<String>> {
-        self.get()
+        match self.next() {
+            (Inner::Sqlite(row), at) => stored(row, at),
+            (Inner::Postgres(row), at) => postgres::json(row, at),
+        }
     }
 
     /// A moment.
     pub fn time(&mut self) -> RowResult<Timestamp> {
-        self.get().map(Timestamp)
+        self.time_opt()?.ok_or_else(null)
     }
 
     /// A moment, or nothing.
     pub fn time_opt(&mut self) -> RowResult<Option<Timestamp>> {
-        Ok(self.get::<Option<i64>>()?.map(Timestamp))
+        match self.next() {
+            (Inner::Sqlite(row), at) => Ok(stored::<Option<i64>>(row, at)?.map(Timestamp)),
+            (Inner::Postgres(row), at) => postgres::time(row, at),
+        }
     }
 
     /// A UUID.
     pub fn uuid(&mut self) -> RowResult<Uuid> {
-        let bytes: Vec<u8> = self.get()?;
+        let bytes = self.bytes_opt()?.ok_or_else(null)?;
         Uuid::from_slice(&bytes).map_err(|error| sqlx::Error::Decode(error.into()))
     }
 
@@ -106,6 +127,18 @@ impl<'r> Row<'r> {
     pub fn corrupt(what: &str) -> RowError {
         sqlx::Error::Decode(format!("the database holds an unknown {what}").into())
     }
+}
+
+/// A cell of SQLite's. Types are the schema's, which migrations own; asking the engine again for each cell is what costs.
+fn stored<'r, T>(row: &'r SqliteRow, at: usize) -> RowResult<T>
+where
+    T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+{
+    row.try_get_unchecked(at)
+}
+
+fn null() -> RowError {
+    Row::corrupt("NULL")
 }
 
 impl FromRow for (i64,) {

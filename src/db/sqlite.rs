@@ -13,8 +13,10 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{Args, FromRow, OpenError, Row, Value, storage};
-use crate::{config::DatabaseConfig, error};
+use secrecy::ExposeSecret as _;
+
+use super::{Args, FromRow, OpenError, Row, Value};
+use crate::config::DatabaseConfig;
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
@@ -28,7 +30,7 @@ pub(super) struct Sqlite {
 }
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves nothing behind.
-pub struct Tx {
+pub(super) struct Tx {
     inner: Transaction<'static, Engine>,
 }
 
@@ -70,7 +72,7 @@ impl Sqlite {
 
     pub(super) async fn fetch_all<T: FromRow>(&self, statement: &str, args: Args) -> Result<Vec<T>> {
         let rows = self.readers.fetch_all(query(statement, args)?).await?;
-        rows.iter().map(|row| T::from_row(&mut Row::new(row))).collect()
+        rows.iter().map(|row| T::from_row(&mut Row::sqlite(row))).collect()
     }
 
     pub(super) async fn close(&self) {
@@ -81,13 +83,14 @@ impl Sqlite {
 
 /// The file that `config` names.
 pub(super) fn path(config: &DatabaseConfig, data_dir: &Path) -> std::result::Result<PathBuf, OpenError> {
-    let named = match config.url.as_str() {
+    let named = match config.url.expose_secret() {
         "" => return Ok(data_dir.join("relay.db")),
         url => url.strip_prefix("sqlite:").map(|path| path.trim_start_matches("//")),
     };
     match named {
         Some(path) if !path.is_empty() && !path.starts_with(':') && !path.contains('?') => Ok(path.into()),
-        _ => Err(OpenError("database.url: takes sqlite:<path of a file>, or nothing for the default".into())),
+        _ => Err(OpenError("database.url: takes sqlite:<path of a file>, postgres://<user>:<password>@<host>/<database>, or nothing for the \
+             default".into())),
     }
 }
 
@@ -105,27 +108,17 @@ fn lock(path: &Path) -> std::result::Result<File, OpenError> {
 }
 
 impl Tx {
-    /// Runs `statement`; answers how many rows it changed.
-    pub async fn execute(&mut self, statement: &str, args: Args) -> error::Result<u64> {
-        let query = query(statement, args).map_err(storage)?;
-        Ok((&mut *self.inner).execute(query).await.map_err(storage)?.rows_affected())
+    pub(super) async fn execute(&mut self, statement: &str, args: Args) -> Result<u64> {
+        Ok((&mut *self.inner).execute(query(statement, args)?).await?.rows_affected())
     }
 
-    /// Reads all rows that `statement` gives, this transaction's own writes included.
-    pub async fn fetch_all<T: FromRow>(&mut self, statement: &str, args: Args) -> error::Result<Vec<T>> {
-        let query = query(statement, args).map_err(storage)?;
-        let rows = (&mut *self.inner).fetch_all(query).await.map_err(storage)?;
-        rows.iter().map(|row| T::from_row(&mut Row::new(row)).map_err(storage)).collect()
+    pub(super) async fn fetch_all<T: FromRow>(&mut self, statement: &str, args: Args) -> Result<Vec<T>> {
+        let rows = (&mut *self.inner).fetch_all(query(statement, args)?).await?;
+        rows.iter().map(|row| T::from_row(&mut Row::sqlite(row))).collect()
     }
 
-    /// Reads the row that `statement` gives, if any.
-    pub async fn fetch_optional<T: FromRow>(&mut self, statement: &str, args: Args) -> error::Result<Option<T>> {
-        Ok(self.fetch_all(statement, args).await?.into_iter().next())
-    }
-
-    /// Makes all of it durable and visible at once.
-    pub async fn commit(self) -> error::Result<()> {
-        self.inner.commit().await.map_err(storage)
+    pub(super) async fn commit(self) -> Result<()> {
+        self.inner.commit().await
     }
 }
 
@@ -143,6 +136,7 @@ fn query<'q>(statement: &str, args: Args) -> Result<Query<'q>> {
             Value::Bytes(v) => bound.add(v),
             Value::Time(v) => bound.add(v.map(|t| t.0)),
             Value::Uuid(v) => bound.add(v.map(|u| u.into_bytes().to_vec())),
+            Value::Column(_) => Err("SQLite takes no arrays".into()),
         }
         .map_err(sqlx::Error::Encode)?;
     }

@@ -17,6 +17,8 @@ pub enum Value {
     Time(Option<Timestamp>),
     Uuid(Option<Uuid>),
     Json(Option<String>),
+    /// Values of one type, one a row, for engines that take rows as columns: see [`Args::into_columns`].
+    Column(Vec<Value>),
 }
 
 /// The values of one statement, in the order of its placeholders.
@@ -44,6 +46,18 @@ impl Args {
     /// Adds a value.
     pub fn push(&mut self, value: impl Into<Value>) {
         self.0.push(value.into());
+    }
+
+    /// The same values for a statement that takes an array for each of the `width` columns: from the rows that stand here
+    /// one after the other.
+    #[must_use]
+    pub fn into_columns(self, width: usize) -> Self {
+        let rows = self.0.len() / width.max(1);
+        let mut columns: Vec<Vec<Value>> = (0..width).map(|_| Vec::with_capacity(rows)).collect();
+        for (at, value) in self.0.into_iter().enumerate() {
+            columns[at % width].push(value);
+        }
+        Self(columns.into_iter().map(Value::Column).collect())
     }
 
     /// Adds JSON, stored in the engine's own type for it.
@@ -87,3 +101,19 @@ from!(Uuid, Uuid, |v| v);
 from!(&ProjectId, Text, |v: &ProjectId| v.as_str().to_owned());
 from!(&RoomId, Text, |v: &RoomId| v.as_str().to_owned());
 from!(&UserId, Text, |v: &UserId| v.as_str().to_owned());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_become_columns() {
+        let columns = Args::new().with(1_u64).with("a").with(2_u64).with("b").into_columns(2);
+        let shown = |value: &Value| match value {
+            Value::Column(values) => format!("{values:?}"),
+            _ => String::new(),
+        };
+        let shown: Vec<String> = columns.0.iter().map(shown).collect();
+        assert_eq!(shown, ["[Int(Some(1)), Int(Some(2))]", "[Text(Some(\"a\")), Text(Some(\"b\"))]"]);
+    }
+}

@@ -78,6 +78,11 @@ fn bad_values_are_refused_by_name() {
         ("log.format=xml", "format"),
         ("log.level=relay=loud", "log.level"),
         ("database.url=mysql://x", "database.url"),
+        ("database.url=postgres://ana@host:port/chat", "database.url"),
+        ("database.connect_timeout=1ms", "database.connect_timeout"),
+        ("database.statement_timeout=1h", "database.statement_timeout"),
+        ("database.read_connections=257", "database.read_connections"),
+        ("database.write_connections=0", "database.write_connections"),
         ("auth.signing_key=short", "auth.signing_key"),
         ("server.cors_origins=https://a.example\u{7f}", "server.cors_origins"),
     ] {
@@ -109,6 +114,8 @@ fn complaints_repeat_no_secret() {
         relay_with(&["token", "--user", "ana"], &[("RELAY_AUTH_SIGNING_KEY", secret)]),
         check_file(&format!("[[auth.keys]]\nkid = \"a\"\nalgorithm = \"HS256\"\nsecret = \"{secret}\"\n")),
         check_file(&format!("[auth]\nsigning_key = \"{secret}\"\n")),
+        relay_with(&["config", "check"], &[("RELAY_DATABASE_URL", &format!("postgres://ana:{secret}@host:port/chat"))]),
+        relay_with(&["config", "check"], &[("RELAY_DATABASE_URL", &format!("mysql://ana:{secret}@host/chat"))]),
         check_file(&format!("[[auth.keys]]\nkid = \"a\"\nalgorithm = \"HS256\"\nscret = \"{secret}\"\n")),
         check_file(&format!("[auth]\nsigning_key = [\"{secret}\"]\n")),
     ] {

@@ -22,6 +22,7 @@ mod malformed;
 mod members;
 mod messages;
 mod policy;
+mod postgres;
 mod reactions;
 mod rooms;
 mod streams;

@@ -1,21 +1,25 @@
 //! The task that writes: it takes everything that queued up while the last commit ran, and commits it together.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Job, Log, Operation, PendingSend, Reply, sends, unit::Unit};
+use super::{Job, Log, Operation, PendingSend, sends, unit::Unit};
 use crate::{
-    chat::{event::Event, message::Receipt},
+    chat::{event::Event, message::Receipt, store},
     clock::Clock,
     db::Db,
     error::{Error, Result},
+    id::RoomKey,
     telemetry::Metrics,
 };
 
 /// Writes that wait, in number. Their bytes are bounded by [`LogOptions::queue_bytes`].
 const QUEUE_JOBS: usize = 65_536;
+
+/// How often a transaction in doubt is asked for.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The log's limits.
 #[derive(Clone, Debug)]
@@ -34,13 +38,18 @@ pub struct Appender {
     clock: Arc<dyn Clock>,
     committed: mpsc::Sender<Vec<Event>>,
     metrics: Arc<Metrics>,
+    /// The events of a transaction of which nobody knows whether it was committed: the connection broke in between.
+    in_doubt: Vec<Event>,
 }
 
-/// Answers that wait for the commit.
-#[derive(Default)]
-struct Answers {
-    sends: Vec<(Reply, Result<Receipt>, OwnedSemaphorePermit)>,
-    operations: Vec<Box<dyn Answer>>,
+/// What became of a batch.
+enum Outcome {
+    /// It is on disk: the receipts of its sends, in order, and its events.
+    Committed(Vec<Result<Receipt>>, Vec<Event>),
+    /// Nothing of it is, and nothing will be. `again`: it may go better at once.
+    Failed { error: Error, again: bool },
+    /// It may be; these are its events.
+    InDoubt(Error, Vec<Event>),
 }
 
 impl Appender {
@@ -54,7 +63,7 @@ impl Appender {
     ) -> (Log, Self) {
         let (sender, queue) = mpsc::channel(QUEUE_JOBS);
         let log = Log { queue: sender, budget: Arc::new(Semaphore::new(options.queue_bytes)) };
-        (log, Self { queue, options, db, clock, committed, metrics })
+        (log, Self { queue, options, db, clock, committed, metrics, in_doubt: Vec::new() })
     }
 
     /// Writes until `stop`, and then whatever was taken in before it.
@@ -68,6 +77,11 @@ impl Appender {
                     self.queue.close();
                     continue;
                 }
+                () = tokio::time::sleep(SETTLE_INTERVAL), if !self.in_doubt.is_empty() => {
+                    // What is still in doubt is asked for again.
+                    let _ = self.settle().await;
+                    continue;
+                }
             };
             if received == 0 {
                 return;
@@ -76,104 +90,128 @@ impl Appender {
         }
     }
 
-    async fn write(&self, jobs: Vec<Job>) {
+    async fn write(&mut self, mut jobs: Vec<Job>) {
         let started = std::time::Instant::now();
         let size = jobs.len();
-        let unit = match Unit::begin(&self.db, self.clock.now()).await {
-            Ok(unit) => unit,
-            Err(error) => return jobs.into_iter().for_each(|job| job.refuse(&error)),
-        };
-        let mut answers = Answers::default();
-        let outcome = match fill(unit, jobs, &mut answers).await {
-            Ok(unit) => unit.commit().await,
-            Err(error) => Err(error),
+        let outcome = match self.settle().await {
+            Ok(()) => match self.attempt(&mut jobs).await {
+                Outcome::Failed { again: true, .. } => self.attempt(&mut jobs).await,
+                outcome => outcome,
+            },
+            Err(error) => Outcome::Failed { error, again: false },
         };
         self.metrics.commits.observe(started.elapsed().as_secs_f64());
         self.metrics.commit_size.observe(size as f64);
         match outcome {
-            Ok(events) => {
-                answers.give(&Ok(()));
-                if !events.is_empty() && self.committed.send(events).await.is_err() {
-                    tracing::error!("the publisher is gone");
-                }
+            Outcome::Committed(receipts, events) => {
+                answer(jobs, Ok(receipts));
+                self.publish(events).await;
             }
-            Err(error) => answers.give(&Err(error)),
+            Outcome::Failed { error, .. } => answer(jobs, Err(error)),
+            Outcome::InDoubt(error, events) => {
+                answer(jobs, Err(error));
+                self.in_doubt = events;
+            }
+        }
+    }
+
+    /// Does all jobs in one transaction. What it did is undone if it fails, so it may be called again with the same jobs.
+    async fn attempt(&self, jobs: &mut [Job]) -> Outcome {
+        let failed = |error| Outcome::Failed { error, again: false };
+        let mut unit = match Unit::begin(&self.db, self.clock.now()).await {
+            Ok(unit) => unit,
+            Err(error) => return failed(error),
+        };
+        match fill(&mut unit, jobs).await {
+            Ok(receipts) => match unit.finish().await {
+                Ok((tx, events)) => match tx.commit().await {
+                    Ok(()) => Outcome::Committed(receipts, events),
+                    Err(error) => Outcome::InDoubt(error, events),
+                },
+                Err(error) => failed(error),
+            },
+            Err(error) => Outcome::Failed { error, again: unit.tx.collided() },
+        }
+    }
+
+    /// Finds out what became of a transaction whose end nobody saw: its events stand in the log, all or none.
+    async fn settle(&mut self) -> Result<()> {
+        let Some(first) = self.in_doubt.first() else { return Ok(()) };
+        let mut tx = self.db.begin().await?;
+        let committed = store::events::is_written(&mut tx, first).await?;
+        tx.commit().await?;
+        let events = std::mem::take(&mut self.in_doubt);
+        tracing::info!(committed, events = events.len(), "settled a transaction that was in doubt");
+        if committed {
+            self.publish(events).await;
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, events: Vec<Event>) {
+        if !events.is_empty() && self.committed.send(events).await.is_err() {
+            tracing::error!("the publisher is gone");
         }
     }
 }
 
-/// Runs all jobs in the unit. On an error of the database all of them are answered with it.
-async fn fill(mut unit: Unit, jobs: Vec<Job>, answers: &mut Answers) -> Result<Unit> {
-    let mut jobs = jobs.into_iter().peekable();
-    let mut failed = None;
-    while let Some(job) = jobs.next() {
-        let done = match (&failed, job) {
-            (Some(error), job) => {
-                job.refuse(error);
-                Ok(())
-            }
-            (None, Job::Send(first)) => {
-                let mut run = vec![*first];
-                while let Some(Job::Send(next)) = jobs.next_if(|job| matches!(job, Job::Send(_))) {
-                    run.push(*next);
-                }
-                fill_sends(&mut unit, run, answers).await
-            }
-            (None, Job::Operation(operation, _permit)) => run_operation(&mut unit, operation, answers).await,
-        };
-        if let Err(error) = done {
-            failed = Some(error);
+/// Runs all jobs in the unit; answers with the receipts of the sends, in order. An error is the database's.
+async fn fill(unit: &mut Unit, jobs: &mut [Job]) -> Result<Vec<Result<Receipt>>> {
+    unit.lock(jobs.iter().filter_map(Job::room).collect()).await?;
+    let mut receipts = Vec::new();
+    for run in jobs.chunk_by_mut(|a, b| matches!((a, b), (Job::Send(_), Job::Send(_)))) {
+        if let [Job::Operation(pending)] = run {
+            run_operation(unit, &mut *pending.operation).await?;
+        } else {
+            let sends: Vec<&PendingSend> = run.iter().filter_map(Job::as_send).collect();
+            receipts.extend(sends::run(unit, &sends).await?);
         }
     }
-    match failed {
-        None => Ok(unit),
-        Some(error) => Err(error),
-    }
+    Ok(receipts)
 }
 
 /// Runs an operation; if it fails, as if it never had.
-async fn run_operation(unit: &mut Unit, operation: Box<dyn Operation>, answers: &mut Answers) -> Result<()> {
-    if let Err(error) = unit.savepoint().await {
-        operation.refuse(error.clone());
-        return Err(error);
-    }
-    let answer = operation.run(unit).await;
-    let failed = answer.failed();
-    answers.operations.push(answer);
-    if failed { unit.undo().await } else { unit.keep().await }
-}
-
-async fn fill_sends(unit: &mut Unit, run: Vec<PendingSend>, answers: &mut Answers) -> Result<()> {
-    match sends::run(unit, &run).await {
-        Ok(outcomes) => {
-            let sends = run.into_iter().zip(outcomes).map(|(send, outcome)| (send.reply, outcome, send.permit));
-            answers.sends.extend(sends);
-            Ok(())
-        }
-        Err(error) => {
-            answers.sends.extend(run.into_iter().map(|send| (send.reply, Err(error.clone()), send.permit)));
-            Err(error)
-        }
+async fn run_operation(unit: &mut Unit, operation: &mut dyn Operation) -> Result<()> {
+    unit.savepoint().await?;
+    match operation.run(unit).await {
+        // The operation may have failed because of it; then its answer is not worth giving.
+        true if unit.tx.collided() => Err(Error::storage(&"an operation met another transaction")),
+        true => unit.undo().await,
+        false => unit.keep().await,
     }
 }
 
-impl Answers {
-    fn give(self, commit: &Result<()>) {
-        for (reply, outcome, permit) in self.sends {
-            reply(commit.clone().and(outcome));
-            drop(permit);
-        }
-        for answer in self.operations {
-            answer.give(commit.clone());
+/// Answers all jobs: each send with its receipt, each operation with its own outcome, or all with the error.
+fn answer(jobs: Vec<Job>, outcome: Result<Vec<Result<Receipt>>>) {
+    let (mut receipts, commit) = match outcome {
+        Ok(receipts) => (receipts.into_iter(), Ok(())),
+        Err(error) => (Vec::new().into_iter(), Err(error)),
+    };
+    for job in jobs {
+        match job {
+            Job::Send(send) => {
+                let lost = || Err(Error::internal(&"a send was committed without a receipt"));
+                let receipt = commit.clone().and_then(|()| receipts.next().unwrap_or_else(lost));
+                (send.reply)(receipt);
+            }
+            Job::Operation(pending) => pending.operation.answer(&commit),
         }
     }
 }
 
 impl Job {
-    fn refuse(self, error: &Error) {
+    fn as_send(&self) -> Option<&PendingSend> {
         match self {
-            Self::Send(send) => (send.reply)(Err(error.clone())),
-            Self::Operation(operation, _) => operation.refuse(error.clone()),
+            Self::Send(send) => Some(send),
+            Self::Operation(_) => None,
+        }
+    }
+
+    /// The room that it is about to change.
+    fn room(&self) -> Option<RoomKey> {
+        match self {
+            Self::Send(send) => Some(send.sender.room(send.message.room.clone())),
+            Self::Operation(pending) => pending.room.clone(),
         }
     }
 }

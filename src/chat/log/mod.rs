@@ -24,7 +24,7 @@ pub(super) use unit::Unit;
 use super::message::{NewMessage, Receipt};
 use crate::{
     error::{Error, Reason, Result},
-    id::UserKey,
+    id::{RoomKey, UserKey},
 };
 
 /// Called with the outcome of a send, once, after the commit. It must not block.
@@ -44,7 +44,14 @@ pub struct Log {
 
 enum Job {
     Send(Box<PendingSend>),
-    Operation(Box<dyn Operation>, OwnedSemaphorePermit),
+    Operation(PendingOperation),
+}
+
+struct PendingOperation {
+    operation: Box<dyn Operation>,
+    /// The room that it is about to change, if it is known beforehand.
+    room: Option<RoomKey>,
+    _permit: OwnedSemaphorePermit,
 }
 
 struct PendingSend {
@@ -52,20 +59,17 @@ struct PendingSend {
     message: NewMessage,
     fingerprint: Vec<u8>,
     reply: Reply,
-    permit: OwnedSemaphorePermit,
+    /// Held until the answer is given.
+    _permit: OwnedSemaphorePermit,
 }
 
-/// Runs in a transaction; what it returns answers the caller, once it is known how the transaction ended.
+/// Runs in a transaction, and anew in another if the first came to nothing; its last outcome answers the caller, once it
+/// is known how the transaction ended.
 trait Operation: Send {
-    fn run<'u>(self: Box<Self>, unit: &'u mut Unit) -> BoxFuture<'u, Box<dyn Answer>>;
-    /// It never ran.
-    fn refuse(self: Box<Self>, error: Error);
-}
-
-/// An answer that waits for the commit.
-trait Answer: Send {
-    fn failed(&self) -> bool;
-    fn give(self: Box<Self>, commit: Result<()>);
+    /// Answers whether it failed.
+    fn run<'u>(&'u mut self, unit: &'u mut Unit) -> BoxFuture<'u, bool>;
+    /// Answers the caller with the outcome, or with the transaction's error.
+    fn answer(self: Box<Self>, commit: &Result<()>);
 }
 
 impl Log {
@@ -76,23 +80,24 @@ impl Log {
     pub fn send(&self, sender: UserKey, message: NewMessage, reply: Reply) -> Result<()> {
         let permit = self.reserve(SEND_WEIGHT + message.content.weight())?;
         let fingerprint = message.fingerprint();
-        let send = PendingSend { sender, message, fingerprint, reply, permit };
+        let send = PendingSend { sender, message, fingerprint, reply, _permit: permit };
         self.enqueue(Job::Send(Box::new(send)))
     }
 
     /// Runs `operation`, which holds about `weight` bytes, in a transaction, and answers with what it returns, after the
-    /// commit. If it fails, nothing of it is written.
+    /// commit. If it fails, nothing of it is written. `room` is the one that it changes; `None` if that is not known yet.
     ///
     /// # Errors
     /// The operation's own, and OVERLOADED, DRAINING, STORAGE_UNAVAILABLE.
-    pub(super) async fn write<T, F>(&self, weight: usize, operation: F) -> Result<T>
+    pub(super) async fn write<T, F>(&self, room: Option<RoomKey>, weight: usize, operation: F) -> Result<T>
     where
         T: Send + 'static,
-        F: for<'u> FnOnce(&'u mut Unit) -> BoxFuture<'u, Result<T>> + Send + 'static,
+        F: for<'u> FnOnce(&'u mut Unit) -> BoxFuture<'u, Result<T>> + Clone + Send + 'static,
     {
         let permit = self.reserve(OPERATION_WEIGHT + weight)?;
         let (answer, answered) = oneshot::channel();
-        self.enqueue(Job::Operation(Box::new(Pending { operation, answer }), permit))?;
+        let operation = Box::new(Pending { operation, outcome: None, answer });
+        self.enqueue(Job::Operation(PendingOperation { operation, room, _permit: permit }))?;
         answered.await.unwrap_or_else(|_| Err(Error::draining()))
     }
 
@@ -116,37 +121,29 @@ fn overloaded() -> Error {
 
 struct Pending<T, F> {
     operation: F,
-    answer: oneshot::Sender<Result<T>>,
-}
-
-struct Outcome<T> {
-    result: Result<T>,
+    outcome: Option<Result<T>>,
     answer: oneshot::Sender<Result<T>>,
 }
 
 impl<T, F> Operation for Pending<T, F>
 where
     T: Send + 'static,
-    F: for<'u> FnOnce(&'u mut Unit) -> BoxFuture<'u, Result<T>> + Send + 'static,
+    F: for<'u> FnOnce(&'u mut Unit) -> BoxFuture<'u, Result<T>> + Clone + Send + 'static,
 {
-    fn run<'u>(self: Box<Self>, unit: &'u mut Unit) -> BoxFuture<'u, Box<dyn Answer>> {
-        let Self { operation, answer } = *self;
-        let running = operation(unit);
-        Box::pin(async move { Box::new(Outcome { result: running.await, answer }) as Box<dyn Answer> })
+    fn run<'u>(&'u mut self, unit: &'u mut Unit) -> BoxFuture<'u, bool> {
+        let running = self.operation.clone()(unit);
+        Box::pin(async move {
+            let outcome = running.await;
+            let failed = outcome.is_err();
+            self.outcome = Some(outcome);
+            failed
+        })
     }
 
-    fn refuse(self: Box<Self>, error: Error) {
+    fn answer(self: Box<Self>, commit: &Result<()>) {
+        let Self { outcome, answer, .. } = *self;
+        let never_ran = || Err(Error::internal(&"an operation was committed that never ran"));
         // A caller that hung up does not need it.
-        let _ = self.answer.send(Err(error));
-    }
-}
-
-impl<T: Send> Answer for Outcome<T> {
-    fn failed(&self) -> bool {
-        self.result.is_err()
-    }
-
-    fn give(self: Box<Self>, commit: Result<()>) {
-        let _ = self.answer.send(commit.and(self.result));
+        let _ = answer.send(commit.clone().and_then(|()| outcome.unwrap_or_else(never_ran)));
     }
 }

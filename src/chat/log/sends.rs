@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The outcome of each send, in the same order. An error of the whole is the database's.
-pub(super) async fn run(unit: &mut Unit, sends: &[PendingSend]) -> Result<Vec<Result<Receipt>>> {
+pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<Result<Receipt>>> {
     let wanted: Vec<_> = sends.iter().map(|send| (&send.sender, &send.message)).collect();
     let known = append::known(&mut unit.tx, &wanted).await?;
     let mut rows: Vec<NewRow> = Vec::new();

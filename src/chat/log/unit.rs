@@ -37,6 +37,11 @@ impl Unit {
         Ok(Self { tx, now, rooms: HashMap::new(), events: Vec::new(), before: HashMap::new(), events_before: 0 })
     }
 
+    /// Makes sure that nobody else changes these rooms until the end of the transaction.
+    pub(super) async fn lock(&mut self, rooms: Vec<RoomKey>) -> Result<()> {
+        store::append::lock(&mut self.tx, rooms).await
+    }
+
     /// The room's counters, to read and to change.
     ///
     /// # Errors
@@ -72,13 +77,12 @@ impl Unit {
         Ok(position)
     }
 
-    /// Writes the counters that moved and commits; answers with the events, in order.
-    pub(super) async fn commit(mut self) -> Result<Vec<Event>> {
+    /// Writes the counters that moved; answers with the transaction, which is left to commit, and its events, in order.
+    pub(super) async fn finish(mut self) -> Result<(Tx, Vec<Event>)> {
         let moved: Vec<_> =
             self.rooms.iter().filter(|(_, t)| t.current != t.stored).map(|(key, t)| (key, &t.current)).collect();
         store::append::save(&mut self.tx, &moved).await?;
-        self.tx.commit().await?;
-        Ok(self.events)
+        Ok((self.tx, self.events))
     }
 
     /// From here on, [`Unit::undo`] leads back here.

@@ -1,4 +1,5 @@
 //! The hot statements: what one batch of sends asks and writes, in one statement each, however many sends it holds.
+//! Where the engines want rows in different forms, both stand side by side.
 
 use super::{metadata_json, padded, placeholders};
 use crate::{
@@ -7,7 +8,7 @@ use crate::{
         room::{Role, RoomKind},
     },
     clock::Timestamp,
-    db::{Args, FromRow, Row, RowResult, Tx},
+    db::{Args, Dialect, FromRow, Row, RowResult, Tx},
     error::Result,
     id::{RoomId, RoomKey, UserKey},
 };
@@ -45,21 +46,45 @@ pub(in crate::chat) struct Earlier {
     pub(in crate::chat) fingerprint: Vec<u8>,
 }
 
+/// Locks the rooms that a batch is about to change, in the order of their keys: so no two batches wait for each other in a
+/// circle. Where a transaction that writes is alone there is nothing to lock.
+pub(in crate::chat) async fn lock(tx: &mut Tx, mut rooms: Vec<RoomKey>) -> Result<()> {
+    if tx.dialect() == Dialect::ValueLists || rooms.is_empty() {
+        return Ok(());
+    }
+    rooms.sort_unstable_by(|a, b| (a.project.as_str(), a.room.as_str()).cmp(&(b.project.as_str(), b.room.as_str())));
+    rooms.dedup();
+    let statement = "SELECT 1 FROM rooms WHERE (project_id, room_id) IN (SELECT * FROM UNNEST($1::text[], $2::text[])) \
+         ORDER BY project_id, room_id FOR NO KEY UPDATE";
+    let args =
+        rooms.iter().fold(Args::with_capacity(rooms.len() * 2), |args, key| args.with(&key.project).with(&key.room));
+    tx.fetch_all::<(i64,)>(statement, args.into_columns(2)).await.map(drop)
+}
+
 /// Looks up room, role and earlier message of each send. The answer has one entry a send, in the same order.
 pub(in crate::chat) async fn known(tx: &mut Tx, sends: &[(&UserKey, &NewMessage)]) -> Result<Vec<Known>> {
-    let n = padded(sends.len());
+    const WIDTH: usize = 5;
+    let (wanted, n) = match tx.dialect() {
+        Dialect::ValueLists => {
+            let n = padded(sends.len());
+            (format!("(VALUES {})", placeholders(n, WIDTH)), n)
+        }
+        Dialect::ArraysAndLocks => {
+            let arrays = "$1::int8[], $2::text[], $3::text[], $4::text[], $5::uuid[]";
+            (format!("(SELECT * FROM UNNEST({arrays}))"), sends.len())
+        }
+    };
     let statement = format!(
-        "WITH wanted (idx, project_id, room_id, user_id, client_message_id) AS (VALUES {}) \
+        "WITH wanted (idx, project_id, room_id, user_id, client_message_id) AS {wanted} \
          SELECT w.idx, r.kind, r.last_seq, r.last_position, r.member_count, r.last_activity_at, m.role, \
                 d.room_id, d.seq, d.position, d.created_at, d.fingerprint \
          FROM wanted w \
          LEFT JOIN rooms r ON r.project_id = w.project_id AND r.room_id = w.room_id AND r.deleted_at IS NULL \
          LEFT JOIN members m ON m.project_id = w.project_id AND m.room_id = w.room_id AND m.user_id = w.user_id \
          LEFT JOIN messages d ON d.project_id = w.project_id AND d.sender_id = w.user_id \
-              AND d.client_message_id = w.client_message_id",
-        placeholders(n, 5)
+              AND d.client_message_id = w.client_message_id"
     );
-    let mut args = Args::with_capacity(n * 5);
+    let mut args = Args::with_capacity(n * WIDTH);
     for i in 0..n {
         let at = i.min(sends.len() - 1);
         let (sender, message) = sends[at];
@@ -69,10 +94,18 @@ pub(in crate::chat) async fn known(tx: &mut Tx, sends: &[(&UserKey, &NewMessage)
         args.push(&sender.user);
         args.push(message.client_message_id);
     }
-    let mut rows: Vec<Known> = tx.fetch_all(&statement, args).await?;
+    let mut rows: Vec<Known> = tx.fetch_all(&statement, shaped(tx, args, WIDTH)).await?;
     rows.sort_by_key(|known| known.index);
     rows.dedup_by_key(|known| known.index);
     Ok(rows)
+}
+
+/// Rows as values one after the other, or as a column each.
+fn shaped(tx: &Tx, args: Args, width: usize) -> Args {
+    match tx.dialect() {
+        Dialect::ValueLists => args,
+        Dialect::ArraysAndLocks => args.into_columns(width),
+    }
 }
 
 impl FromRow for Known {
@@ -106,12 +139,20 @@ const COLUMNS: usize = 13;
 
 /// Inserts all messages.
 pub(in crate::chat) async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<()> {
-    let n = padded(rows.len());
+    let (new, n) = match tx.dialect() {
+        Dialect::ValueLists => {
+            let n = padded(rows.len());
+            (format!("(VALUES {}) WHERE column1 IS NOT NULL", placeholders(n, COLUMNS)), n)
+        }
+        Dialect::ArraysAndLocks => {
+            let arrays = "$1::text[], $2::text[], $3::int8[], $4::int8[], $5::text[], $6::uuid[], $7::bytea[], $8::text[], \
+                 $9::text[], $10::int8[], $11::jsonb[], $12::jsonb[], $13::timestamptz[]";
+            (format!("UNNEST({arrays})"), rows.len())
+        }
+    };
     let statement = format!(
         "INSERT INTO messages (project_id, room_id, seq, position, sender_id, client_message_id, fingerprint, text, \
-         content_type, reply_to_seq, metadata, attachments, created_at) \
-         SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL",
-        placeholders(n, COLUMNS)
+         content_type, reply_to_seq, metadata, attachments, created_at) SELECT * FROM {new}"
     );
     let mut args = Args::with_capacity(n * COLUMNS);
     for row in rows {
@@ -120,7 +161,7 @@ pub(in crate::chat) async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<()> 
     for _ in rows.len() * COLUMNS..n * COLUMNS {
         args.push(None::<i64>);
     }
-    tx.execute(&statement, args).await.map(drop)
+    tx.execute(&statement, shaped(tx, args, COLUMNS)).await.map(drop)
 }
 
 fn push_row(args: &mut Args, row: &NewRow) {
@@ -144,13 +185,21 @@ fn push_row(args: &mut Args, row: &NewRow) {
 pub(in crate::chat) async fn save(tx: &mut Tx, rooms: &[(&RoomKey, &Counters)]) -> Result<()> {
     const WIDTH: usize = 6;
     let Some(last) = rooms.last() else { return Ok(()) };
-    let n = padded(rooms.len());
+    let (moved, n) = match tx.dialect() {
+        Dialect::ValueLists => {
+            let n = padded(rooms.len());
+            (format!("(VALUES {})", placeholders(n, WIDTH)), n)
+        }
+        Dialect::ArraysAndLocks => {
+            let arrays = "$1::text[], $2::text[], $3::int8[], $4::int8[], $5::int8[], $6::timestamptz[]";
+            (format!("(SELECT * FROM UNNEST({arrays}))"), rooms.len())
+        }
+    };
     let statement = format!(
-        "WITH moved (project_id, room_id, last_seq, last_position, member_count, last_activity_at) AS (VALUES {}) \
+        "WITH moved (project_id, room_id, last_seq, last_position, member_count, last_activity_at) AS {moved} \
          UPDATE rooms SET last_seq = moved.last_seq, last_position = moved.last_position, \
                 member_count = moved.member_count, last_activity_at = moved.last_activity_at \
-         FROM moved WHERE rooms.project_id = moved.project_id AND rooms.room_id = moved.room_id",
-        placeholders(n, WIDTH)
+         FROM moved WHERE rooms.project_id = moved.project_id AND rooms.room_id = moved.room_id"
     );
     let mut args = Args::with_capacity(n * WIDTH);
     for (key, counters) in rooms.iter().chain(std::iter::repeat_n(last, n - rooms.len())) {
@@ -161,5 +210,5 @@ pub(in crate::chat) async fn save(tx: &mut Tx, rooms: &[(&RoomKey, &Counters)]) 
         args.push(counters.member_count);
         args.push(counters.last_activity_at);
     }
-    tx.execute(&statement, args).await.map(drop)
+    tx.execute(&statement, shaped(tx, args, WIDTH)).await.map(drop)
 }

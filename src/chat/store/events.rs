@@ -71,6 +71,24 @@ pub(in crate::chat) async fn insert(tx: &mut Tx, event: &Event) -> Result<()> {
     tx.execute(statement, args).await.map(drop)
 }
 
+/// Whether an event that was given this position stands in the log. The transaction waits for one that is still writing
+/// it.
+pub(in crate::chat) async fn is_written(tx: &mut Tx, event: &Event) -> Result<bool> {
+    rooms::load_counters(tx, &event.room).await?;
+    let (statement, args) = match &event.body {
+        EventBody::MessageCreated(message) => (
+            "SELECT 1 FROM messages WHERE project_id = $1 AND room_id = $2 AND position = $3 AND client_message_id = $4",
+            by_room(&event.room).with(event.position).with(message.client_message_id),
+        ),
+        _ => (
+            "SELECT 1 FROM events WHERE project_id = $1 AND room_id = $2 AND position = $3 AND actor_id = $4 \
+             AND occurred_at = $5",
+            by_room(&event.room).with(event.position).with(&event.actor).with(event.at),
+        ),
+    };
+    Ok(tx.fetch_optional::<(i64,)>(statement, args).await?.is_some())
+}
+
 /// What is in the log after a position. `end` is the room's newest position when it was read.
 pub(in crate::chat) enum Tail {
     /// All events that follow, or as many as were asked for: oldest first, without holes.

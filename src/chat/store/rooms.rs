@@ -4,7 +4,7 @@ use super::{append::Counters, by_room, from_json, messages, metadata_json};
 use crate::{
     chat::room::{Member, Profile, Role, Room, RoomKind, RoomSummary},
     clock::Timestamp,
-    db::{Args, Db, FromRow, Row, RowResult, Tx},
+    db::{Args, Db, Dialect, FromRow, Row, RowResult, Tx},
     error::Result,
     id::{RoomId, RoomKey, UserId, UserKey},
 };
@@ -243,11 +243,17 @@ impl FromRow for Counters {
     }
 }
 
-/// The room's counters in a transaction.
+/// The room's counters in a transaction that is about to move them: nobody else does, until it ends.
 pub(in crate::chat) async fn load_counters(tx: &mut Tx, room: &RoomKey) -> Result<Option<Counters>> {
-    let statement = "SELECT kind, last_seq, last_position, member_count, last_activity_at FROM rooms \
-         WHERE project_id = $1 AND room_id = $2 AND deleted_at IS NULL";
-    tx.fetch_optional(statement, by_room(room)).await
+    let lock = match tx.dialect() {
+        Dialect::ValueLists => "",
+        Dialect::ArraysAndLocks => "FOR NO KEY UPDATE",
+    };
+    let statement = format!(
+        "SELECT kind, last_seq, last_position, member_count, last_activity_at FROM rooms \
+         WHERE project_id = $1 AND room_id = $2 AND deleted_at IS NULL {lock}"
+    );
+    tx.fetch_optional(&statement, by_room(room)).await
 }
 
 /// The id of a pair's direct room.

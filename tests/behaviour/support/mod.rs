@@ -2,6 +2,7 @@
 
 mod clients;
 mod http;
+mod postgres;
 mod proxy;
 mod raw;
 pub(crate) mod raw_stream;
@@ -14,6 +15,7 @@ use std::{future::Future, time::Duration};
 
 pub(crate) use clients::{Clients, error_of, message};
 pub(crate) use http::{Answer, Http};
+pub(crate) use postgres::{Database, Postgres};
 pub(crate) use proxy::Proxy;
 pub(crate) use raw::{Raw, methods};
 pub(crate) use raw_stream::RawStream;

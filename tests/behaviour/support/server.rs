@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Clients, Http, Token, within};
+use super::{Clients, Database, Http, Token, within};
 
 /// The HS256 key that test servers sign with: 32 bytes of 7, in base64url.
 pub(crate) const SIGNING_KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
@@ -22,6 +22,8 @@ pub(crate) struct Server {
     address: String,
     settings: Vec<(String, String)>,
     data: TempDir,
+    /// On Postgres, if the suite runs there. Fields go in their order: the process is gone before.
+    _database: Option<Database>,
 }
 
 impl Server {
@@ -36,9 +38,14 @@ impl Server {
     }
 
     fn on(data: TempDir, settings: &[(&str, &str)]) -> Self {
-        let settings: Vec<_> = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let mut settings: Vec<_> = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let database = match settings.iter().any(|(key, _)| key == "database.url") {
+            true => None,
+            false => Database::of_suite(),
+        };
+        settings.extend(database.iter().map(|database| ("database.url".to_owned(), database.url())));
         let (process, address) = spawn("127.0.0.1:0", data.path().into(), &settings);
-        Self { process, address, settings, data }
+        Self { process, address, settings, data, _database: database }
     }
 
     /// A server whose settings file says this, beside some settings of its own.

@@ -1,0 +1,109 @@
+//! Databases on Postgres: one for each test server where the suite runs on it, and whole instances for tests that harm
+//! them.
+
+use std::{
+    io::{BufRead as _, BufReader, Lines, Write as _},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use uuid::Uuid;
+
+/// A database of its own in a running instance. Dropped, it is dropped there.
+pub(crate) struct Database {
+    admin: String,
+    name: String,
+}
+
+impl Database {
+    /// One for a test server, if RELAY_TEST_DATABASE=postgres says that the suite runs on Postgres.
+    pub(crate) fn of_suite() -> Option<Self> {
+        let engine = std::env::var("RELAY_TEST_DATABASE").unwrap_or_default();
+        match engine.as_str() {
+            "" | "sqlite" => None,
+            "postgres" => {
+                let admin = std::env::var("RELAY_TEST_POSTGRES_URL").expect("scripts/with-postgres sets it");
+                Some(Self::create(&admin))
+            }
+            other => panic!("RELAY_TEST_DATABASE takes sqlite or postgres, not {other}"),
+        }
+    }
+
+    /// Makes one where `admin` leads to.
+    pub(crate) fn create(admin: &str) -> Self {
+        let database = Self { admin: admin.into(), name: format!("relay_{}", Uuid::new_v4().simple()) };
+        psql(&database.admin, &format!("CREATE DATABASE {}", database.name));
+        database
+    }
+
+    /// Its URL.
+    pub(crate) fn url(&self) -> String {
+        format!("{}/{}", self.admin.rsplit_once('/').unwrap().0, self.name)
+    }
+
+    /// Runs a statement in it; answers with what it gives, bare.
+    pub(crate) fn run(&self, statement: &str) -> String {
+        psql(&self.url(), statement)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let _ = command(&self.admin, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).output();
+    }
+}
+
+fn psql(url: &str, statement: &str) -> String {
+    let output = command(url, statement).output().expect("psql is on PATH");
+    assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn command(url: &str, statement: &str) -> Command {
+    let mut command = Command::new("psql");
+    command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--command"]);
+    command.args([statement, url]);
+    command
+}
+
+/// A PostgreSQL instance that a test has for itself. Dropped, it is gone.
+pub(crate) struct Postgres {
+    process: Child,
+    orders: Option<ChildStdin>,
+    answers: Lines<BufReader<ChildStdout>>,
+    url: String,
+}
+
+impl Postgres {
+    /// Starts one, which takes a few seconds.
+    pub(crate) fn start() -> Self {
+        let serve = "echo \"$RELAY_TEST_POSTGRES_URL\"; \
+             while read order; do $RELAY_TEST_POSTGRES_CTL $order </dev/null >&2; echo done; done";
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/with-postgres");
+        let mut command = Command::new(script);
+        command.args(["sh", "-c", serve]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().unwrap();
+        let orders = process.stdin.take();
+        let mut answers = BufReader::new(process.stdout.take().unwrap()).lines();
+        let url = answers.next().expect("PostgreSQL 15 or newer is installed").unwrap();
+        Self { process, orders, answers, url }
+    }
+
+    /// A superuser's URL.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// `restart -m immediate` and the like, until it is done.
+    pub(crate) fn control(&mut self, order: &str) {
+        writeln!(self.orders.as_mut().unwrap(), "{order}").unwrap();
+        assert_eq!(self.answers.next().unwrap().unwrap(), "done");
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // Without orders to come, the script ends and takes the instance with it.
+        self.orders = None;
+        let _ = self.process.wait();
+    }
+}
