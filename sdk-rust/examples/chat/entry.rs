@@ -15,7 +15,7 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) struct Args {
     pub(crate) user: String,
     pub(crate) room: String,
-    url: String,
+    pub(crate) url: String,
     token: Option<String>,
 }
 

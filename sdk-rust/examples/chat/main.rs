@@ -22,6 +22,9 @@ use crate::{
 /// How many messages are shown at the start.
 const LAST: i32 = 20;
 
+/// How long the server may be silent before the user is told.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How many lines may wait for the server before no more are read.
 const WAITING: usize = 1024;
 
@@ -39,7 +42,14 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Failure> {
     let args = Args::read("chat")?;
     let (client, room) = (args.client()?, &args.room);
-    entry::enter(&client, room).await?;
+    let mut entering = std::pin::pin!(entry::enter(&client, room));
+    match tokio::time::timeout(PATIENCE, &mut entering).await {
+        Ok(entered) => entered?,
+        Err(_) => {
+            note(&format!("* no answer from {} yet, trying on; is the server running?", args.url));
+            entering.await?;
+        }
+    }
 
     let mut screen = Screen::new(room);
     let page = client.history(History::older(room).page_size(LAST)).await?;
