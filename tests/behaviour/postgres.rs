@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use futures_util::future::join_all;
@@ -14,7 +13,7 @@ use relay_proto::chat::v1::{self as wire, RoomKind, SendMessageRequest, room_eve
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{Clients, Database, Postgres, Server, Stream, message, relay_with};
+use crate::support::{Clients, Database, Postgres, Server, Stream, eventually, message, relay_with};
 
 const PASSWORD: &str = "relay-test";
 
@@ -133,8 +132,16 @@ async fn two_servers_on_one_database_write_a_message_once_and_number_without_hol
     }
 }
 
-/// Sends one after the other, each until it is answered; counts the times that it was told to come back later.
-async fn send_all(mut clients: Clients, texts: Vec<String>, later: Arc<AtomicUsize>) -> Vec<(String, u64)> {
+/// How often senders were answered, and told to come back later.
+#[derive(Default)]
+struct Counts {
+    answered: AtomicUsize,
+    later: AtomicUsize,
+}
+
+/// Sends one after the other, each until it is answered; after a refusal when the server says that it is ready.
+async fn send_all(server: Arc<Server>, texts: Vec<String>, counts: Arc<Counts>) -> Vec<(String, u64)> {
+    let mut clients = server.user("ana").await;
     let mut sent = Vec::new();
     for text in texts {
         let request = message("r", &text);
@@ -144,11 +151,12 @@ async fn send_all(mut clients: Clients, texts: Vec<String>, later: Arc<AtomicUsi
                 Err(status) => {
                     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
                     assert!(status.get_details_retry_info().is_some(), "{status:?}");
-                    later.fetch_add(1, Ordering::Relaxed);
-                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    counts.later.fetch_add(1, Ordering::Relaxed);
+                    eventually("the database again", async || server.get("/ready").await.0 == 200).await;
                 }
             }
         };
+        counts.answered.fetch_add(1, Ordering::Relaxed);
         sent.push((text, receipt.seq));
     }
     sent
@@ -160,15 +168,15 @@ async fn a_restart_of_the_database_loses_and_doubles_nothing() {
     const SENDS: usize = 250;
     let mut postgres = Postgres::start();
     let database = Database::create(postgres.url());
-    let server = Server::with(&[("database.url", &database.url())]);
+    let server = Arc::new(Server::with(&[("database.url", &database.url())]));
     let mut ana = server.user("ana").await;
     ana.create_room("r", RoomKind::Private, &["zoe"]).await;
     let (mut zoe, _) = Stream::caught_up(&server.user("zoe").await, &[]).await;
-    let later = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::new(Counts::default());
     let mut senders = Vec::new();
     for sender in 0..SENDERS {
         let texts = (0..SENDS).map(|i| format!("{sender} {i}")).collect();
-        senders.push(tokio::spawn(send_all(server.user("ana").await, texts, later.clone())));
+        senders.push(tokio::spawn(send_all(server.clone(), texts, counts.clone())));
     }
     let watching = tokio::spawn(async move {
         let mut seen = Vec::new();
@@ -179,8 +187,8 @@ async fn a_restart_of_the_database_loses_and_doubles_nothing() {
         }
         seen
     });
-    for mode in ["restart -m immediate", "restart -m fast"] {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+    for (mode, answered) in [("restart -m immediate", SENDERS * SENDS / 10), ("restart -m fast", SENDERS * SENDS / 3)] {
+        eventually("the senders under way", async || counts.answered.load(Ordering::Relaxed) >= answered).await;
         postgres = tokio::task::spawn_blocking(move || {
             postgres.control(mode);
             postgres
@@ -190,7 +198,7 @@ async fn a_restart_of_the_database_loses_and_doubles_nothing() {
     }
     let sent: Vec<(String, u64)> = join_all(senders).await.into_iter().flat_map(Result::unwrap).collect();
     let seen = watching.await.unwrap();
-    assert!(later.load(Ordering::Relaxed) > 0, "the database was away");
+    assert!(counts.later.load(Ordering::Relaxed) > 0, "the database was away");
 
     let history = ana.history("r").await;
     assert_eq!(history.len(), SENDERS * SENDS, "nothing lost, nothing double");
