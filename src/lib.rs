@@ -8,10 +8,12 @@
 //! - [`identity`] turns credentials into callers.
 //! - [`chat`] is rooms, messages and the streams that carry them.
 //! - [`hub`] is who is connected to this node, and what waits for them.
+//! - [`bus`] is what nodes tell each other.
 //! - [`db`] is the database, whichever it is.
 //! - [`config`], [`error`], [`id`], [`clock`], [`telemetry`] are what everybody uses.
 
 pub mod app;
+pub mod bus;
 pub mod chat;
 pub mod clock;
 pub mod config;

@@ -12,10 +12,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", ANY),
     ("lib", &[]),
     ("app", ANY),
-    ("rpc", &["identity", "chat", "hub", "lifecycle", "config", "error", "id", "clock", "telemetry"]),
+    ("rpc", &["identity", "chat", "hub", "bus", "lifecycle", "config", "error", "id", "clock", "telemetry"]),
     ("identity", &["db", "hub", "limit", "config", "error", "id", "clock", "telemetry"]),
-    ("chat", &["db", "hub", "limit", "config", "error", "id", "clock", "telemetry"]),
-    ("hub", &["config", "error", "id", "clock", "telemetry"]),
+    ("chat", &["db", "bus", "hub", "limit", "config", "error", "id", "clock", "telemetry"]),
+    ("hub", &["bus", "config", "error", "id", "clock", "telemetry"]),
+    ("bus", &["config", "error", "id", "clock", "telemetry"]),
     ("db", &["config", "error", "id", "clock", "telemetry"]),
     ("limit", &["config", "error", "id", "clock", "telemetry"]),
     ("lifecycle", &["config", "error", "clock", "telemetry"]),
@@ -28,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const ANY: &[&str] = &["*"];
 
 /// Crates that only some rooms may know.
-const CRATES: &[(&str, &[&str])] = &[("relay_proto", &["rpc"]), ("sqlx", &["db"])];
+const CRATES: &[(&str, &[&str])] = &[("relay_proto", &["rpc"]), ("sqlx", &["db"]), ("redis", &["bus"])];
 
 #[test]
 fn rooms_import_only_what_the_table_allows() {

@@ -14,6 +14,7 @@ use crate::id::MAX_ID_BYTES;
 pub struct Config {
     pub server: ServerConfig,
     pub database: DatabaseConfig,
+    pub redis: RedisConfig,
     pub auth: AuthConfig,
     pub stream: StreamConfig,
     pub chat: ChatConfig,
@@ -51,6 +52,7 @@ pub struct ServerConfig {
 #[expect(missing_docs, reason = "documented in relay.default.toml, key by key")]
 pub struct DatabaseConfig {
     pub url: SecretString,
+    pub replica_url: SecretString,
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
     #[serde(with = "humantime_serde")]
@@ -58,6 +60,22 @@ pub struct DatabaseConfig {
     pub read_connections: u32,
     pub write_connections: u32,
     pub cache_kib: u32,
+}
+
+/// `[redis]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in relay.default.toml, key by key")]
+pub struct RedisConfig {
+    pub url: SecretString,
+    pub prefix: String,
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub command_timeout: Duration,
+    pub queue_bytes: usize,
+    #[serde(with = "humantime_serde")]
+    pub probe_interval: Duration,
 }
 
 /// `[auth]`
@@ -114,6 +132,14 @@ pub struct ChatConfig {
     pub retention_interval: Duration,
     pub append_queue_bytes: usize,
     pub append_batch: usize,
+    #[serde(with = "humantime_serde")]
+    pub check_interval: Duration,
+    #[serde(with = "humantime_serde")]
+    pub check_interval_alone: Duration,
+    pub hot_events: usize,
+    pub hot_bytes: usize,
+    #[serde(with = "humantime_serde")]
+    pub hot_ttl: Duration,
 }
 
 /// `[log]`
@@ -158,6 +184,12 @@ impl Config {
         range("database.read_connections", database.read_connections.into(), 1, 256);
         range("database.write_connections", database.write_connections.into(), 1, 64);
         range("database.cache_kib", database.cache_kib.into(), 64, 16 << 20);
+        let redis = &self.redis;
+        range("redis.prefix (bytes)", redis.prefix.len() as u128, 1, 64);
+        range("redis.connect_timeout (ms)", redis.connect_timeout.as_millis(), 100, 60_000);
+        range("redis.command_timeout (ms)", redis.command_timeout.as_millis(), 100, 60_000);
+        range("redis.queue_bytes", redis.queue_bytes as u128, 1 << 20, 1 << 30);
+        range("redis.probe_interval (ms)", redis.probe_interval.as_millis(), 100, 60_000);
         range("auth.signing_kid (bytes)", self.auth.signing_kid.len() as u128, 1, MAX_ID_BYTES as u128);
         range("auth.leeway (s)", self.auth.leeway.as_secs().into(), 0, 300);
         range("stream.heartbeat_interval (ms)", stream.heartbeat_interval.as_millis(), 100, 15_000);
@@ -176,6 +208,11 @@ impl Config {
         range("chat.append_queue_bytes", chat.append_queue_bytes as u128, 131_072, 4 << 30);
         // 2,048 rows of 13 columns are as many values as SQLite takes in one statement.
         range("chat.append_batch", chat.append_batch as u128, 1, 2_048);
+        range("chat.check_interval (ms)", chat.check_interval.as_millis(), 100, 600_000);
+        range("chat.check_interval_alone (ms)", chat.check_interval_alone.as_millis(), 50, 60_000);
+        range("chat.hot_events", chat.hot_events as u128, 0, 10_000);
+        range("chat.hot_bytes", chat.hot_bytes as u128, 0, 64 << 30);
+        range("chat.hot_ttl (ms)", chat.hot_ttl.as_millis(), 1_000, 86_400_000);
         problems
     }
 }
