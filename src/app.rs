@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    bus::{Bus, Ear, LocalBus},
     chat::{
-        Appender, Chat, Encoder, Feed, FeedOptions, Frame, Limits, LogOptions, PageTokens, Publisher, Pulse, Retention,
-        RetentionOptions,
+        Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Limits, LogOptions, PageTokens,
+        Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Watch, WatchOptions,
     },
     clock::{Clock, SystemClock},
     config::Config,
@@ -64,19 +65,41 @@ impl App {
         // Before any task runs: a port that is taken ends the start, and nothing else.
         let listener = Listener::bind(config.server.listen, (&config.server).into(), metrics.clone())
             .map_err(|error| format!("cannot listen on {}: {error}", config.server.listen))?;
-        let hub = Arc::new(Hub::new(HubOptions {
+        let node = uuid::Uuid::now_v7();
+        let (bus, ear): (Arc<dyn Bus>, Ear) = (Arc::new(LocalBus), mpsc::unbounded_channel().1);
+        let hub_options = HubOptions {
             queue_bytes: config.stream.queue_bytes,
             max_streams_per_user: config.chat.max_streams_per_user,
             heartbeat_interval: config.stream.heartbeat_interval,
             renew_warning: config.stream.renew_warning,
-        }));
+        };
+        let hub = Arc::new(Hub::new(hub_options, bus.clone()));
+        let hot_options =
+            HotOptions { events: config.chat.hot_events, bytes: config.chat.hot_bytes, ttl: config.chat.hot_ttl };
+        let hot = Arc::new(Hot::new(hot_options, clock.clone()));
+        let history = History::new(
+            db.clone(),
+            hub.clone(),
+            bus.clone(),
+            hot.clone(),
+            encoder.clone(),
+            metrics.clone(),
+            config.stream.catch_up_concurrency,
+        );
         let feed_options = FeedOptions {
             max_replay_events: config.chat.max_replay_events,
             queue_bytes: config.stream.queue_bytes,
-            concurrency: config.stream.catch_up_concurrency,
             heartbeat_interval: config.stream.heartbeat_interval,
         };
-        let feed = Feed::start(feed_options, db.clone(), hub.clone(), encoder.clone(), clock.clone(), metrics.clone());
+        let feed = Feed::start(
+            feed_options,
+            db.clone(),
+            hub.clone(),
+            history.clone(),
+            encoder.clone(),
+            clock.clone(),
+            metrics.clone(),
+        );
 
         let mut tasks = Tasks::default();
         let (stop, stop_writing) = (CancellationToken::new(), CancellationToken::new());
@@ -84,8 +107,24 @@ impl App {
         let log_options = LogOptions { queue_bytes: config.chat.append_queue_bytes, batch: config.chat.append_batch };
         let (log, appender) = Appender::new(log_options, db.clone(), clock.clone(), committed, metrics.clone());
         tasks.spawn("appender", appender.run(stop_writing.clone()));
-        let publisher = Publisher::new(to_publish, hub.clone(), encoder.clone(), metrics.clone());
+        let renewals = Arc::new(Renewals::new(node, bus.clone()));
+        let publisher_parts = PublisherParts {
+            node,
+            db: db.clone(),
+            hub: hub.clone(),
+            bus: bus.clone(),
+            hot,
+            renewals: renewals.clone(),
+            encoder: encoder.clone(),
+            metrics: metrics.clone(),
+        };
+        let (publisher, links) = Publisher::new(publisher_parts, to_publish, ear);
         tasks.spawn("publisher", publisher.run());
+        let watch_options =
+            WatchOptions { interval: config.chat.check_interval, interval_alone: config.chat.check_interval_alone };
+        let watch =
+            Watch::new(watch_options, db.clone(), hub.clone(), bus.clone(), clock.clone(), metrics.clone(), links);
+        tasks.spawn("watch", watch.run(stop.clone()));
         let pulse = Pulse::new(hub.clone(), encoder.clone(), clock.clone(), config.stream.heartbeat_interval);
         tasks.spawn("pulse", pulse.run(stop.clone()));
         let retention_options =
@@ -97,12 +136,14 @@ impl App {
             rooms_per_user: config.chat.max_rooms_per_user,
             members_per_room: config.chat.max_members_per_room,
         };
-        let chat = Chat::new(log, db.clone(), PageTokens::new(keys.page_tokens()), limits);
+        let chat = Chat::new(log, db.clone(), history, PageTokens::new(keys.page_tokens()), limits);
         let (health, draining) = (HealthReporter::new(), Draining::default());
         let services = Services {
             chat,
             feed,
             hub: hub.clone(),
+            bus,
+            renewals,
             tokens,
             clock,
             metrics: metrics.clone(),

@@ -109,6 +109,11 @@ impl Error {
         Self::new(Reason::Internal, "internal fault")
     }
 
+    /// More waits than may; `message` says of what.
+    pub fn overloaded(message: &'static str) -> Self {
+        Self::retryable(Reason::Overloaded, message, Duration::from_millis(500))
+    }
+
     /// The server is on its way out.
     pub fn draining() -> Self {
         Self::retryable(Reason::Draining, "the server is shutting down", Duration::from_secs(1))

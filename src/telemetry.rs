@@ -1,7 +1,7 @@
 //! What operators see: logs on standard error, metrics for Prometheus.
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
@@ -33,6 +33,32 @@ pub struct CallLabels {
     pub code: &'static str,
 }
 
+/// Where history was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum HistorySource {
+    /// This node's memory.
+    Memory,
+    /// Redis, for all who want it at once.
+    Redis,
+    /// The read replica.
+    Replica,
+    /// The database.
+    Primary,
+}
+
+/// Where history was read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HistoryLabels {
+    /// Where.
+    pub from: HistorySource,
+}
+
+impl From<HistorySource> for HistoryLabels {
+    fn from(from: HistorySource) -> Self {
+        Self { from }
+    }
+}
+
 /// All metrics of a server. Counters are handles: counting is one atomic addition.
 #[expect(missing_docs, reason = "each is described where it is registered")]
 pub struct Metrics {
@@ -45,6 +71,10 @@ pub struct Metrics {
     pub fell_behind: Counter,
     pub commits: Histogram,
     pub commit_size: Histogram,
+    pub gaps: Counter,
+    pub repairs: Counter,
+    pub checks: Counter,
+    pub history_reads: Family<HistoryLabels, Counter>,
 }
 
 impl Metrics {
@@ -60,6 +90,10 @@ impl Metrics {
             fell_behind: Counter::default(),
             commits: Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0]),
             commit_size: Histogram::new([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0]),
+            gaps: Counter::default(),
+            repairs: Counter::default(),
+            checks: Counter::default(),
+            history_reads: Family::default(),
         };
         metrics.registered()
     }
@@ -74,6 +108,10 @@ impl Metrics {
         r.register("sessions_fell_behind", "Times a stream was switched to the log", self.fell_behind.clone());
         r.register("commit_seconds", "Time from a batch's first statement to its commit", self.commits.clone());
         r.register("commit_writes", "Writes committed together", self.commit_size.clone());
+        r.register("early_events", "Pieces of events that came before what belongs before them", self.gaps.clone());
+        r.register("repairs", "Times a room's log was read because events did not come", self.repairs.clone());
+        r.register("position_checks", "Times rooms' positions were compared with the database", self.checks.clone());
+        r.register("history_reads", "Reads of what happened, by where it was found", self.history_reads.clone());
         self
     }
 

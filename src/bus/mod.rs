@@ -67,6 +67,11 @@ impl Health {
     pub fn delivers(self) -> bool {
         matches!(self, Self::Alone | Self::Up)
     }
+
+    /// Whether other nodes can be reached.
+    pub fn is_up(self) -> bool {
+        self == Self::Up
+    }
 }
 
 /// A node's end of the bus; see the contract above.

@@ -3,21 +3,21 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    event::fitting,
-    frame::{Encoder, Frame, RoomResume, Verdict},
+    frame::{self, Encoder, Frame, RoomResume, Verdict},
+    gather::Gather,
+    history::{History, Page},
     room_of,
-    store::{self, events::Tail, rooms::Followed},
+    store::{self, rooms::Followed as Standing},
     topic,
 };
 use crate::{
     clock::{Clock, Timestamp},
     db::Db,
     error::{Error, Result},
-    hub::{Advance, Batch, Hub, Session, Step, Topic},
+    hub::{Advance, Behind, Followed, Hub, Session, Step, Topic},
     id::{RoomId, UserKey},
     telemetry::Metrics,
 };
@@ -36,8 +36,6 @@ pub struct FeedOptions {
     pub max_replay_events: u64,
     /// Bytes that wait for one reader.
     pub queue_bytes: usize,
-    /// Readers served at once.
-    pub concurrency: usize,
     /// What Hello tells.
     pub heartbeat_interval: Duration,
 }
@@ -47,9 +45,10 @@ pub struct Feed {
     options: FeedOptions,
     db: Db,
     hub: Arc<Hub>,
+    history: Arc<History>,
     encoder: Arc<dyn Encoder>,
     clock: Arc<dyn Clock>,
-    turns: Semaphore,
+    looks: Gather<UserKey, Vec<Standing>>,
     tasks: TaskTracker,
     metrics: Arc<Metrics>,
 }
@@ -60,12 +59,18 @@ impl Feed {
         options: FeedOptions,
         db: Db,
         hub: Arc<Hub>,
+        history: Arc<History>,
         encoder: Arc<dyn Encoder>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let turns = Semaphore::new(options.concurrency);
-        let feed = Arc::new(Self { options, db, hub, encoder, clock, turns, tasks: TaskTracker::new(), metrics });
+        let reads = db.clone();
+        let looks = Gather::start(move |users: Vec<UserKey>| {
+            let db = reads.clone();
+            Box::pin(async move { store::rooms::followed(&db, &users).await })
+        });
+        let tasks = TaskTracker::new();
+        let feed = Arc::new(Self { options, db, hub, history, encoder, clock, looks, tasks, metrics });
         let weak = Arc::downgrade(&feed);
         feed.hub.on_behind(Box::new(move |session| {
             if let Some(feed) = weak.upgrade() {
@@ -111,34 +116,33 @@ impl Feed {
 
     /// Lets the session follow the user's rooms, says how it stands to each, and answers up to where it missed something.
     ///
-    /// It looks twice at least. The first look gives the rooms; the second, now that the session follows them, where they
-    /// stand: what was committed before it followed is in that answer, what comes after is published to it.
+    /// The first look gives the rooms, and where they stand. Where this node has published a room's events before the session
+    /// followed it, nothing falls between: what came after the look was published to the session, or lies between the look
+    /// and what was published, and is read from the log. A room of which this node knew nothing is looked at once more, now that
+    /// the session follows it.
     async fn resume(&self, session: &Arc<Session>, mut held: HashMap<RoomId, u64>) -> Result<HashMap<Topic, u64>> {
-        let _turn = self.turn().await?;
         let user = session.owner().clone();
         let mut missed = HashMap::new();
         let mut followed_at: HashMap<Topic, u64> = HashMap::new();
         loop {
             self.hub.look(session);
             let (mut verdicts, mut fresh) = (Vec::new(), HashMap::new());
-            for followed in store::rooms::followed(&self.db, &user).await? {
+            let mut known = Vec::new();
+            for followed in self.looks.ask(user.clone()).await? {
                 let topic = topic(&user.room(followed.room.clone()));
                 match followed_at.remove(&topic).filter(|_| self.hub.follows(session, &topic)) {
-                    Some(cursor) => {
-                        let end = followed.last_position;
-                        let step = Step { frames: None, reached: cursor, end };
-                        if self.hub.advance(session, &topic, cursor, step) == Advance::Behind {
-                            missed.insert(topic, end);
-                        }
-                    }
+                    Some(cursor) => known.push((topic, cursor, followed.last_position)),
                     None if self.hub.follows(session, &topic) => {}
                     None => {
                         let resume = self.judge(&followed, held.get(&followed.room).copied());
-                        if self.hub.follow_behind(session, &topic, resume.position, followed.last_position) {
-                            held.remove(&followed.room);
-                            fresh.insert(topic, resume.position);
-                            verdicts.push(resume);
+                        let (cursor, end) = (resume.position, followed.last_position);
+                        match self.hub.follow_behind(session, &topic, cursor, end) {
+                            Followed::Not => continue,
+                            Followed::Known => known.push((topic, cursor, end)),
+                            Followed::New => drop(fresh.insert(topic, cursor)),
                         }
+                        held.remove(&followed.room);
+                        verdicts.push(resume);
                     }
                 }
             }
@@ -146,7 +150,14 @@ impl Feed {
             for (topic, cursor) in followed_at.drain() {
                 self.hub.take_off_behind(session, &topic, cursor, &self.left(room_of(&topic).room));
             }
+            // The verdict goes ahead of the events.
             self.tell(session, verdicts);
+            for (topic, cursor, end) in known {
+                let step = Step { frames: Vec::new(), reached: cursor, end };
+                if self.hub.advance(session, &topic, cursor, step) == Advance::Behind {
+                    missed.insert(topic, end);
+                }
+            }
             followed_at = fresh;
             if followed_at.is_empty() && self.hub.opened(session) {
                 break;
@@ -167,11 +178,11 @@ impl Feed {
     }
 
     fn left(&self, room: RoomId) -> Bytes {
-        self.encoder.frame(&Frame::Resumed(vec![RoomResume::left(room)]))
+        frame::left(&*self.encoder, &room)
     }
 
     /// How a session that holds `held` of a room stands to it.
-    fn judge(&self, followed: &Followed, held: Option<u64>) -> RoomResume {
+    fn judge(&self, followed: &Standing, held: Option<u64>) -> RoomResume {
         let last = followed.last_position;
         let room = followed.room.clone();
         match held {
@@ -215,40 +226,31 @@ impl Feed {
     /// Serves a page of at most `limit` events, which it fits to what the reader's queue takes. Answers the position that
     /// was reached; `None` if the session does not follow the topic any more.
     async fn serve_page(&self, session: &Session, topic: &Topic, limit: &mut u64) -> Result<Option<u64>> {
-        let Some(cursor) = self.hub.behind_at(session, topic) else { return Ok(None) };
+        let Some(Behind { cursor, until }) = self.hub.behind(session, topic) else { return Ok(None) };
         let room = room_of(topic);
-        let tail = {
-            let _turn = self.turn().await?;
-            store::events::read(&self.db, &room, &session.owner().user, cursor, *limit).await?
+        let until = match until {
+            Some(until) => Some(until),
+            None => store::events::end_for(&self.db, &room, &session.owner().user).await?,
         };
-        let step = match tail {
-            Tail::Gone => {
-                self.hub.take_off_behind(session, topic, cursor, &self.left(room.room));
-                return Ok(None);
-            }
-            Tail::Pruned { end } => {
-                let gap = RoomResume::at(room.room, Verdict::Gap, end);
-                Step { frames: Some(self.encoder.frame(&Frame::Resumed(vec![gap]))), reached: end, end }
-            }
-            Tail::Events { events, end } => {
-                let some = &events[..fitting(&events, self.options.queue_bytes / 2)];
+        let Some(until) = until else {
+            self.hub.take_off_behind(session, topic, cursor, &self.left(room.room));
+            return Ok(None);
+        };
+        let found = self.history.after(&room, cursor, until.max(cursor), *limit, self.options.queue_bytes / 2).await?;
+        let step = match found {
+            Page::Events(found) => {
                 // What did not fit was read in vain: read less the next time, and more again while it fits.
-                let fits = some.len() as u64;
-                *limit = if some.len() < events.len() { fits.max(4) } else { (*limit * 2).min(PAGE_EVENTS) };
-                self.metrics.replayed.inc_by(fits);
-                let batch = (!some.is_empty()).then(|| self.encoder.events(some));
-                let reached = batch.as_ref().map_or(cursor, Batch::last);
-                Step { frames: batch.map(|b| b.after(cursor)), reached, end }
+                *limit = if found.cut { found.events.max(4) } else { (*limit * 2).min(PAGE_EVENTS) };
+                self.metrics.replayed.inc_by(found.events);
+                Step { frames: found.frames, reached: found.reached, end: until }
+            }
+            Page::Pruned => {
+                let gap = RoomResume::at(room.room, Verdict::Gap, until);
+                Step { frames: vec![self.encoder.frame(&Frame::Resumed(vec![gap]))], reached: until, end: until }
             }
         };
         let reached = step.reached;
         let advance = self.hub.advance(session, topic, cursor, step);
         Ok((advance != Advance::Gone).then_some(reached))
-    }
-
-    /// A turn at reading the log.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
-        // Never closed.
-        self.turns.acquire().await.map_err(|closed| Error::internal(&closed))
     }
 }

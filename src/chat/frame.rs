@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::event::Event;
+use super::{event::Event, message::Message};
 use crate::{
     clock::Timestamp,
     hub::{Batch, SessionId},
@@ -61,11 +61,19 @@ impl RoomResume {
     }
 }
 
-/// Turns frames into the bytes that go over the wire; the same for every reader.
+/// Turns frames into the bytes that go over the wire, the same for every reader; and messages back.
 pub trait Encoder: Send + Sync + 'static {
     /// One frame.
     fn frame(&self, frame: &Frame) -> Bytes;
 
     /// Consecutive events of one room, at least one, in the order of their positions.
     fn events(&self, events: &[Event]) -> Batch;
+
+    /// The message whose creation a frame tells; `None` if it is another frame.
+    fn message(&self, frame: &[u8]) -> Option<Message>;
+}
+
+/// The frame that tells a reader that they have no part in a room any more.
+pub(super) fn left(encoder: &dyn Encoder, room: &RoomId) -> Bytes {
+    encoder.frame(&Frame::Resumed(vec![RoomResume::left(room.clone())]))
 }

@@ -24,6 +24,9 @@ use crate::{
 /// The most bytes of content on one page.
 const MAX_PAGE_BYTES: usize = 1 << 20;
 
+/// A page that begins further than this from the newest message is read from the database.
+const HOT_SEQS: u64 = 1_000;
+
 /// A message with its reactions.
 pub type Reacted = (Message, Vec<ReactionSummary>);
 
@@ -177,6 +180,11 @@ impl Chat {
             [seq] => seq.parse().map_err(|_| page::invalid())?,
             _ => return Err(page::invalid()),
         };
+        let hot = if range.upwards { None } else { self.hot_page(&key, &standing, start, range.limit).await };
+        if let Some((items, next)) = hot {
+            let next_page_token = next.map(|seq| self.pages().seal(&list, &[&seq.to_string()]));
+            return Ok(Listed { page: Page { items, next_page_token }, position: standing.last_position });
+        }
         let mut messages = store::messages::list(self.db(), &key, start, range.upwards, range.limit + 1).await?;
         let beyond = messages.get(range.limit).map(|m| m.seq);
         messages.truncate(range.limit);
@@ -186,6 +194,27 @@ impl Chat {
         items.truncate(fits);
         let next_page_token = next.map(|seq| self.pages().seal(&list, &[&seq.to_string()]));
         Ok(Listed { page: Page { items, next_page_token }, position: standing.last_position })
+    }
+
+    /// The page downwards from `start`, and where the next begins, if it is among what was written last and is held in memory
+    /// or Redis.
+    async fn hot_page(
+        &self,
+        room: &RoomKey,
+        standing: &store::rooms::Standing,
+        start: u64,
+        limit: usize,
+    ) -> Option<(Vec<Reacted>, Option<u64>)> {
+        let to = start.min(standing.last_seq);
+        let from = to.saturating_sub(limit as u64 - 1).max(1);
+        if to == 0 || standing.last_seq - from >= HOT_SEQS {
+            return None;
+        }
+        let messages = self.history().messages(room, standing.last_position, from, to).await?;
+        let mut items: Vec<Reacted> = messages.into_iter().rev().map(|message| (message, Vec::new())).collect();
+        items.truncate(fitting(&items));
+        let next = items.last().map(|(message, _)| message.seq - 1).filter(|seq| *seq > 0);
+        Some((items, next))
     }
 
     async fn with_reactions(&self, room: &RoomKey, messages: Vec<Message>, caller: &UserId) -> Result<Vec<Reacted>> {

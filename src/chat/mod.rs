@@ -6,42 +6,62 @@
 //! | `membership` | the steps that they share                                                 |
 //! | `policy`    | who may do what                                                            |
 //! | `log`       | the one way in which anything is written: numbered and committed together  |
-//! | `publish`   | what was committed goes to the sessions of this node                       |
+//! | `publish`   | what happened goes to the sessions of this node, in order                  |
+//! | `piece`, `bulletin` | consecutive events as nodes handle them, and tell them each other  |
+//! | `ahead`     | pieces that came before what belongs before them                           |
+//! | `watch`     | the position check: what the bus lost is found in the database             |
+//! | `hot`, `history` | reading back: from memory, from Redis, from the database              |
+//! | `gather`, `flight` | what many want is asked for together, and once                      |
+//! | `renewals`  | a stream's token is renewed wherever the stream is                         |
 //! | `feed`      | opening a session, and serving it from the log until it is live            |
 //! | `pulse`     | heartbeats, expiring tokens                                                |
 //! | `retention` | forgetting old events and deleted rooms                                    |
 //! | `frame`     | what streams carry, and who turns it into bytes                            |
 //! | `store`     | the statements                                                             |
 
+mod ahead;
+mod bulletin;
 mod event;
 mod feed;
+mod flight;
 mod frame;
+mod gather;
+mod history;
+mod hot;
 mod log;
 mod members;
 mod membership;
 pub mod message;
 mod messages;
 mod page;
+mod piece;
 pub mod policy;
 mod publish;
 mod pulse;
+mod renewals;
 mod retention;
 pub mod room;
 mod rooms;
 mod store;
+mod watch;
 
 use std::{fmt, sync::Arc};
 
+pub use bulletin::NodeId;
 pub use event::{Event, EventBody};
 pub use feed::{Feed, FeedOptions, MAX_RESUMED_ROOMS};
 pub use frame::{Encoder, Frame, RoomResume, Verdict};
+pub use history::History;
+pub use hot::{Hot, HotOptions};
 pub use log::{Appender, Log, LogOptions, Reply};
 pub use messages::{Listed, Range, Reacted};
 pub use page::{Page, PageTokens};
-pub use publish::Publisher;
+pub use publish::{Links, Publisher, PublisherParts};
 pub use pulse::Pulse;
+pub use renewals::Renewals;
 pub use retention::{Retention, RetentionOptions};
 pub use rooms::RoomScope;
+pub use watch::{Watch, WatchOptions};
 
 use crate::{db::Db, hub::Topic, id::RoomKey};
 
@@ -63,14 +83,15 @@ pub struct Chat {
 struct Inner {
     log: Log,
     db: Db,
+    history: Arc<History>,
     pages: PageTokens,
     limits: Limits,
 }
 
 impl Chat {
-    /// Chat that writes to `log` and reads from `db`.
-    pub fn new(log: Log, db: Db, pages: PageTokens, limits: Limits) -> Self {
-        Self { inner: Arc::new(Inner { log, db, pages, limits }) }
+    /// Chat that writes to `log` and reads from `history` and `db`.
+    pub fn new(log: Log, db: Db, history: Arc<History>, pages: PageTokens, limits: Limits) -> Self {
+        Self { inner: Arc::new(Inner { log, db, history, pages, limits }) }
     }
 
     /// Whether the database answers.
@@ -84,6 +105,10 @@ impl Chat {
 
     fn db(&self) -> &Db {
         &self.inner.db
+    }
+
+    fn history(&self) -> &Arc<History> {
+        &self.inner.history
     }
 
     fn pages(&self) -> &PageTokens {

@@ -1,103 +1,354 @@
-//! What was committed goes to the sessions of this node, in each room in the order of the commits.
+//! What happened in rooms goes to the sessions of this node: what was committed here, what other nodes tell, and what the
+//! log has beyond both. In each room in the order of positions, without holes.
+//!
+//! One task does it, so that nothing overtakes: a piece that arrives before what belongs before it waits in [`Ahead`], and
+//! if the missing does not come soon, the log is read.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use indexmap::IndexMap;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    event::{Event, EventBody, fitting},
-    frame::{Encoder, Frame, RoomResume, Verdict},
-    topic,
+    ahead::Ahead,
+    bulletin::{Bulletin, NodeId},
+    event::{Event, fitting},
+    frame::{self, Encoder, Frame, RoomResume, Verdict},
+    hot::Hot,
+    piece::{Mark, Piece},
+    renewals::Renewals,
+    room_of, store, topic,
 };
 use crate::{
-    hub::{Hub, Topic},
-    id::{RoomKey, UserId},
+    bus::{Bus, Ear, Health, Heard},
+    db::Db,
+    error::Result,
+    hub::{Hub, Topic, names},
+    id::{RoomKey, UserId, UserKey},
     telemetry::Metrics,
 };
 
 /// About how many bytes are encoded together.
 const PIECE_BYTES: usize = 64 * 1024;
+/// Events read from the log at once.
+const PAGE_EVENTS: u64 = 512;
+/// How long to wait after a read of the log that failed.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Findings that wait.
+const FINDINGS: usize = 1_024;
+
+/// What was found out about rooms beside the bus.
+#[derive(Debug)]
+pub(super) enum Finding {
+    /// The log of a topic has more than was published here.
+    Lags(Topic),
+    /// What the log of a topic has after a position.
+    Log(Topic, u64, Result<Tail>),
+    /// A user joined a room, by the event of that position.
+    Joined(UserKey, RoomKey, u64),
+    /// There is no such room any more.
+    Gone(Topic),
+}
+
+/// What a room's log has after a position.
+#[derive(Debug)]
+pub(super) enum Tail {
+    /// These events; `end` is the newest position.
+    Events { events: Vec<Event>, end: u64 },
+    /// Some have been forgotten.
+    Pruned { end: u64 },
+    /// The room is no more.
+    Gone,
+}
+
+/// What a publisher works with.
+pub struct PublisherParts {
+    /// Which node this is.
+    pub node: NodeId,
+    /// The database.
+    pub db: Db,
+    /// This node's sessions.
+    pub hub: Arc<Hub>,
+    /// The other nodes.
+    pub bus: Arc<dyn Bus>,
+    /// What is kept for readers who come back.
+    pub hot: Arc<Hot>,
+    /// Renewals of sessions on other nodes.
+    pub renewals: Arc<Renewals>,
+    /// How events become bytes.
+    pub encoder: Arc<dyn Encoder>,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+}
 
 /// The one task that publishes rooms' events.
 pub struct Publisher {
+    parts: PublisherParts,
     committed: mpsc::Receiver<Vec<Event>>,
-    hub: Arc<Hub>,
-    encoder: Arc<dyn Encoder>,
-    metrics: Arc<Metrics>,
+    ear: Ear,
+    findings: mpsc::Receiver<Finding>,
+    found: mpsc::Sender<Finding>,
+    watching: mpsc::UnboundedSender<Watched>,
+    ahead: Ahead,
+    /// Whether there are other nodes.
+    linked: bool,
+}
+
+/// What the bus says of itself, for the position check.
+#[derive(Debug)]
+pub(super) enum Watched {
+    /// From now on what happens on these topics is heard, and what happens to some users.
+    Now(Vec<Topic>),
+    /// Something was lost, or the bus went or came: all is to be looked at.
+    All,
+}
+
+/// What the position check needs of the publisher.
+pub struct Links {
+    pub(super) found: mpsc::Sender<Finding>,
+    pub(super) watching: mpsc::UnboundedReceiver<Watched>,
 }
 
 impl Publisher {
-    /// Publishes what arrives on `committed`.
-    pub fn new(
-        committed: mpsc::Receiver<Vec<Event>>,
-        hub: Arc<Hub>,
-        encoder: Arc<dyn Encoder>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self { committed, hub, encoder, metrics }
+    /// Publishes what arrives on `committed` and `ear`.
+    pub fn new(parts: PublisherParts, committed: mpsc::Receiver<Vec<Event>>, ear: Ear) -> (Self, Links) {
+        let (found, findings) = mpsc::channel(FINDINGS);
+        let (watching, watched) = mpsc::unbounded_channel();
+        let links = Links { found: found.clone(), watching: watched };
+        let linked = parts.bus.health() != Health::Alone;
+        (Self { parts, committed, ear, findings, found, watching, ahead: Ahead::default(), linked }, links)
     }
 
     /// Publishes until the log is closed.
     pub async fn run(mut self) {
-        while let Some(events) = self.committed.recv().await {
-            let mut rooms: IndexMap<RoomKey, Vec<Event>> = IndexMap::new();
-            for event in events {
-                rooms.entry(event.room.clone()).or_default().push(event);
-            }
-            for (room, events) in rooms {
-                self.publish(&room, &events);
+        loop {
+            let due = self.ahead.due();
+            tokio::select! {
+                committed = self.committed.recv() => match committed {
+                    Some(events) => self.committed(events),
+                    None => return,
+                },
+                Some(heard) = self.ear.recv() => self.heard(heard),
+                Some(finding) = self.findings.recv() => self.found(finding),
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.read_logs(),
             }
         }
     }
 
-    /// Publishes consecutive events of a room. Who joins follows from just before their joining, who leaves until just
-    /// after their leaving.
-    fn publish(&self, room: &RoomKey, events: &[Event]) {
-        let topic = topic(room);
-        let mut start = 0;
-        for (i, event) in events.iter().enumerate() {
-            match &event.body {
-                EventBody::MemberJoined(member) => {
-                    self.give(&topic, &events[start..i]);
-                    start = i;
-                    self.enter(room, &topic, &member.user, event.position);
+    /// Events of this node's own commits.
+    fn committed(&mut self, events: Vec<Event>) {
+        let mut rooms: IndexMap<RoomKey, Vec<Event>> = IndexMap::new();
+        for event in events {
+            rooms.entry(event.room.clone()).or_default().push(event);
+        }
+        for (room, events) in rooms {
+            let topic = topic(&room);
+            for piece in pieces(&events, &*self.parts.encoder) {
+                self.tell(&topic, &room, &piece);
+                self.deliver(&topic, piece);
+            }
+        }
+    }
+
+    /// Tells other nodes: whoever follows the room, and the users who joined it.
+    fn tell(&self, topic: &Topic, room: &RoomKey, piece: &Piece) {
+        if !self.linked {
+            return;
+        }
+        let (bus, node) = (&self.parts.bus, self.parts.node);
+        let channel = names::of_topic(topic);
+        if piece.marks().iter().any(Mark::is_change) {
+            // What is kept shows something as it is no more.
+            bus.forget(&channel);
+        }
+        bus.publish(&channel, Bulletin::Events(piece.clone()).encode(node), true);
+        for (position, mark) in piece.marked() {
+            if let Mark::Joined(user) = mark {
+                let user = room.user(user);
+                let channel = names::of_user(&user);
+                let joined = Bulletin::Joined { user, room: room.clone(), position };
+                bus.publish(&channel, joined.encode(node), false);
+            }
+        }
+    }
+
+    fn heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Message(channel, payload) => match Bulletin::decode(&payload) {
+                Some((origin, _)) if origin == self.parts.node => {}
+                Some((origin, bulletin)) => self.read(origin, &channel, bulletin),
+                None => tracing::debug!(%channel, "a node told what this one does not understand"),
+            },
+            Heard::Watching(channels) => {
+                let topics = channels.iter().filter_map(|channel| match names::subject(channel) {
+                    names::Subject::Topic(topic) => Some(topic),
+                    names::Subject::User | names::Subject::Other => None,
+                });
+                // The check is gone only with the whole node.
+                let _ = self.watching.send(Watched::Now(topics.collect()));
+            }
+            Heard::Up | Heard::Down | Heard::Lost => drop(self.watching.send(Watched::All)),
+        }
+    }
+
+    /// What another node tells.
+    fn read(&mut self, origin: NodeId, channel: &str, bulletin: Bulletin) {
+        match bulletin {
+            Bulletin::Events(piece) => {
+                if let names::Subject::Topic(topic) = names::subject(channel)
+                    && self.parts.hub.head(&topic).is_some()
+                {
+                    self.deliver(&topic, piece);
                 }
-                EventBody::MemberLeft(user) => {
-                    self.give(&topic, &events[start..=i]);
-                    start = i + 1;
-                    self.hub.unfollow(&room.user(user), &topic, event.position, &self.left(room));
+            }
+            Bulletin::Joined { user, room, position } => self.found(Finding::Joined(user, room, position)),
+            Bulletin::Renew { user, session, expires_at } => {
+                self.parts.renewals.asked(origin, &self.parts.hub, &user, session, expires_at);
+            }
+            Bulletin::Renewed { session, renewed } => self.parts.renewals.answered(session, renewed),
+        }
+    }
+
+    fn found(&mut self, finding: Finding) {
+        match finding {
+            Finding::Lags(topic) => self.ahead.read_in(&topic, Duration::ZERO),
+            Finding::Log(topic, after, Ok(tail)) => self.read_log(&topic, after, tail),
+            // It was logged where it failed.
+            Finding::Log(topic, _, Err(_)) => self.ahead.done(&topic, Some(AGAIN)),
+            Finding::Joined(user, room, position) => self.enter(&room, &topic(&room), &user.user, position, false),
+            Finding::Gone(topic) => self.end(&topic),
+        }
+    }
+
+    /// Gives a piece to all who follow, or lets it wait for what belongs before it.
+    fn deliver(&mut self, topic: &Topic, piece: Piece) {
+        match self.parts.hub.head(topic) {
+            Some(Some(head)) if piece.first() > head + 1 => {
+                self.parts.metrics.gaps.inc();
+                self.ahead.put(topic, piece, self.parts.bus.health().delivers());
+            }
+            Some(_) => {
+                self.give(topic, &piece);
+                while let Some(Some(head)) = self.parts.hub.head(topic)
+                    && let Some(next) = self.ahead.next(topic, head)
+                {
+                    self.give(topic, &next);
                 }
-                EventBody::RoomDeleted => {
-                    self.give(&topic, &events[start..=i]);
-                    start = i + 1;
-                    self.hub.dissolve(&topic, &self.left(room));
+            }
+            None => {
+                self.ahead.forget(topic);
+                self.give(topic, &piece);
+            }
+        }
+    }
+
+    /// Gives a piece to all who follow. Who joins follows from just before their joining, who leaves until just after
+    /// their leaving.
+    fn give(&self, topic: &Topic, piece: &Piece) {
+        let room = room_of(topic);
+        let mut start = piece.first();
+        for (position, mark) in piece.marked() {
+            match mark {
+                Mark::Joined(user) => {
+                    self.publish(topic, piece, start, position - 1);
+                    start = position;
+                    let next = !matches!(self.parts.hub.head(topic), Some(Some(head)) if head >= position);
+                    self.enter(&room, topic, user, position, next);
+                }
+                Mark::Left(user) => {
+                    self.publish(topic, piece, start, position);
+                    start = position + 1;
+                    self.parts.hub.unfollow(&room.user(user), topic, position, &self.left(&room));
+                }
+                Mark::Ended => {
+                    self.publish(topic, piece, start, position);
+                    start = position + 1;
+                    self.end(topic);
                 }
                 _ => {}
             }
         }
-        self.give(&topic, &events[start..]);
+        self.publish(topic, piece, start, piece.last());
+        self.parts.hot.insert(&room, piece);
     }
 
-    /// Gives events to all who follow, in pieces that fit a reader's queue: a commit may hold far more.
-    fn give(&self, topic: &Topic, mut events: &[Event]) {
-        while !events.is_empty() && self.hub.is_followed(topic) {
-            let (piece, rest) = events.split_at(fitting(events, PIECE_BYTES));
-            let reached = self.hub.publish(topic, &self.encoder.events(piece));
-            self.metrics.deliveries.inc_by((reached * piece.len()) as u64);
-            events = rest;
+    /// Gives the events of a piece from one position to another, both included, to all who follow and lack them.
+    fn publish(&self, topic: &Topic, piece: &Piece, from: u64, to: u64) {
+        if from > to {
+            return;
         }
+        let reached = self.parts.hub.publish(topic, &piece.batch().part(from, to));
+        self.parts.metrics.deliveries.inc_by(reached as u64 * (to - from + 1));
     }
 
-    fn enter(&self, room: &RoomKey, topic: &Topic, user: &UserId, position: u64) {
+    fn enter(&self, room: &RoomKey, topic: &Topic, user: &UserId, position: u64, next: bool) {
         let joined = RoomResume::at(room.room.clone(), Verdict::Joined, position - 1);
-        let frame = self.encoder.frame(&Frame::Resumed(vec![joined]));
+        let frame = self.parts.encoder.frame(&Frame::Resumed(vec![joined]));
         // The verdict goes ahead of the first event: nothing else is published until this returns.
-        self.hub.follow(&room.user(user), topic, position, &frame);
+        self.parts.hub.follow(&room.user(user), topic, position, &frame, next);
+    }
+
+    fn end(&self, topic: &Topic) {
+        self.parts.hub.dissolve(topic, &self.left(&room_of(topic)));
     }
 
     fn left(&self, room: &RoomKey) -> Bytes {
-        self.encoder.frame(&Frame::Resumed(vec![RoomResume::left(room.room.clone())]))
+        frame::left(&*self.parts.encoder, &room.room)
     }
+
+    /// Has the logs read whose missing events did not come by themselves.
+    fn read_logs(&mut self) {
+        for topic in self.ahead.take_due(Instant::now()) {
+            let Some(Some(head)) = self.parts.hub.head(&topic) else {
+                self.ahead.forget(&topic);
+                continue;
+            };
+            self.parts.metrics.repairs.inc();
+            let (db, found) = (self.parts.db.clone(), self.found.clone());
+            tokio::spawn(async move {
+                let tail = tail(&db, &room_of(&topic), head).await;
+                // If nobody takes it, the node is on its way out.
+                let _ = found.send(Finding::Log(topic, head, tail)).await;
+            });
+        }
+    }
+
+    /// Publishes what the log has after a position.
+    fn read_log(&mut self, topic: &Topic, after: u64, tail: Tail) {
+        match tail {
+            Tail::Gone => self.end(topic),
+            Tail::Pruned { end } => self.parts.hub.skip_to(topic, end),
+            Tail::Events { events, end } => {
+                let reached = events.last().map_or(after, |event| event.position);
+                for piece in pieces(&events, &*self.parts.encoder) {
+                    self.deliver(topic, piece);
+                }
+                if reached < end {
+                    return self.ahead.done(topic, Some(Duration::ZERO));
+                }
+            }
+        }
+        self.ahead.done(topic, None);
+    }
+}
+
+/// Events in pieces that fit a reader's queue: a commit may hold far more.
+pub(super) fn pieces(mut events: &[Event], encoder: &dyn Encoder) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    while !events.is_empty() {
+        let (some, rest) = events.split_at(fitting(events, PIECE_BYTES));
+        pieces.push(Piece::encode(some, encoder));
+        events = rest;
+    }
+    pieces
+}
+
+async fn tail(db: &Db, room: &RoomKey, after: u64) -> Result<Tail> {
+    let Some(end) = store::events::end(db, room).await? else { return Ok(Tail::Gone) };
+    let last = end.min(after + PAGE_EVENTS);
+    Ok(match store::events::read(db, room, after, last.max(after)).await? {
+        Some(events) => Tail::Events { events, end },
+        None => Tail::Pruned { end },
+    })
 }

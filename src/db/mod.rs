@@ -103,6 +103,14 @@ impl Db {
         Ok(self.fetch_all(statement, args).await?.into_iter().next())
     }
 
+    /// Which form of a statement this engine takes.
+    pub fn dialect(&self) -> Dialect {
+        match &self.engine {
+            Engine::Sqlite(_) => Dialect::ValueLists,
+            Engine::Postgres(_) => Dialect::ArraysAndLocks,
+        }
+    }
+
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<()> {
         self.fetch_optional::<(i64,)>("SELECT 1", Args::new()).await.map(drop)

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::postgres;
 use crate::{
     clock::Timestamp,
-    id::{ProjectId, RoomId, UserId},
+    id::{ProjectId, RoomId, RoomKey, UserId, UserKey},
 };
 
 /// A row, read from its first column to its last.
@@ -150,6 +150,18 @@ impl FromRow for (i64,) {
 impl<A: FromRow, B: FromRow> FromRow for (A, B) {
     fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
         Ok((row.read()?, row.read()?))
+    }
+}
+
+impl FromRow for RoomKey {
+    fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+        Ok(Self { project: row.read()?, room: row.read()? })
+    }
+}
+
+impl FromRow for UserKey {
+    fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+        Ok(Self { project: row.read()?, user: row.read()? })
     }
 }
 

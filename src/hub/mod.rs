@@ -3,17 +3,19 @@
 //! # Contract
 //! - A [`Session`] gets the frames of a [`Topic`] in the order of their positions, each once, or is marked *behind* and
 //!   gets them from the log: [`Hub::publish`] never blocks and never drops for a slow reader.
-//! - For one topic, `publish` is called by one task at a time, in the order of positions.
+//! - For one topic, `publish` is called by one task at a time, in the order of positions and without holes; what must be
+//!   left out is told by [`Hub::skip_to`].
 //! - A session's queue is bounded in bytes: events that would pass the bound are not queued, the session falls behind
 //!   instead. A reader to whom nothing is queued takes one batch of any size.
 //! - Locks are taken in the order session topics, channel, session queue, and never held across an await.
 
 mod batch;
 mod channel;
+pub mod names;
 mod registry;
 mod session;
 
 pub use batch::Batch;
-pub use channel::{Advance, Step, Topic};
-pub use registry::{Due, Hub, HubOptions, OnBehind};
+pub use channel::{Advance, Behind, Step, Topic};
+pub use registry::{Due, Followed, Hub, HubOptions, OnBehind};
 pub use session::{Session, SessionId};

@@ -9,8 +9,9 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
-use super::{Advance, Batch, Session, SessionId, Step, Topic, channel::Channel, session::Follows};
+use super::{Advance, Batch, Behind, Session, SessionId, Step, Topic, channel::Channel, names, session::Follows};
 use crate::{
+    bus::Bus,
     clock::Timestamp,
     error::{Error, Reason, Result},
     id::UserKey,
@@ -32,9 +33,10 @@ pub struct HubOptions {
     pub renew_warning: Duration,
 }
 
-/// Everybody who is connected to this node.
+/// Everybody who is connected to this node. It watches on the bus what they follow: each topic, and each user.
 pub struct Hub {
     options: HubOptions,
+    bus: Arc<dyn Bus>,
     channels: RwLock<HashMap<Topic, Arc<Channel>>>,
     owners: Mutex<HashMap<UserKey, Vec<Arc<Session>>>>,
     sessions: RwLock<HashMap<SessionId, Arc<Session>>>,
@@ -43,9 +45,10 @@ pub struct Hub {
 
 impl Hub {
     /// A hub without anybody.
-    pub fn new(options: HubOptions) -> Self {
+    pub fn new(options: HubOptions, bus: Arc<dyn Bus>) -> Self {
         Self {
             options,
+            bus,
             channels: RwLock::default(),
             owners: Mutex::default(),
             sessions: RwLock::default(),
@@ -75,7 +78,7 @@ impl Hub {
         session.push(first(&session));
         {
             let mut owners = self.owners.lock();
-            let of_user = owners.entry(owner).or_default();
+            let of_user = owners.entry(owner.clone()).or_default();
             if of_user.len() >= self.options.max_streams_per_user {
                 return Err(Error::retryable(
                     Reason::TooManyStreams,
@@ -84,6 +87,9 @@ impl Hub {
                 ));
             }
             of_user.push(session.clone());
+            if of_user.len() == 1 {
+                self.bus.watch(names::of_user(&owner));
+            }
         }
         self.sessions.write().insert(session.id(), session.clone());
         Ok(session)
@@ -99,6 +105,7 @@ impl Hub {
                 of_user.retain(|other| other.id() != session.id());
                 if of_user.is_empty() {
                     owners.remove(session.owner());
+                    self.bus.unwatch(&names::of_user(session.owner()));
                 }
             }
         }
@@ -135,16 +142,18 @@ impl Hub {
     }
 
     /// Lets a session that is being opened follow a topic that its user had at position `since`, behind at `cursor`.
-    /// `false`: it does so already, or the user has lost the topic since.
-    pub fn follow_behind(&self, session: &Arc<Session>, topic: &Topic, cursor: u64, since: u64) -> bool {
+    pub fn follow_behind(&self, session: &Arc<Session>, topic: &Topic, cursor: u64, since: u64) -> Followed {
         let mut follows = session.follows.lock();
         let lost = follows.opening.as_ref().and_then(|opening| opening.lost.get(topic)).copied();
         if follows.closed || lost.is_some_and(|lost| lost > since) || follows.topics.contains_key(topic) {
-            return false;
+            return Followed::Not;
         }
         follows.topics.insert(topic.clone(), since);
-        self.join_channel(session, topic, cursor, false);
-        true
+        let at = Behind { cursor, until: Some(since) };
+        match self.in_channel(topic, |channel| channel.add(session, at)) {
+            true => Followed::Known,
+            false => Followed::New,
+        }
     }
 
     /// Whether a session follows a topic.
@@ -170,21 +179,34 @@ impl Hub {
         done
     }
 
-    /// Lets all sessions of a user, who got it at `position`, follow a topic, live from there on; those that did not before
-    /// are told by `joined`. Those that are being opened find it by themselves, with what their client holds.
-    pub fn follow(&self, owner: &UserKey, topic: &Topic, position: u64, joined: &Bytes) {
+    /// Lets all sessions of a user, who got it at `position`, follow a topic from there on; those that did not before are
+    /// told by `joined`. With `next`, the event of that position is published next, and they are live from it on; else
+    /// they are served from the log, once it says that the user has the topic. Those that are being opened find it by
+    /// themselves, with what their client holds.
+    pub fn follow(&self, owner: &UserKey, topic: &Topic, position: u64, joined: &Bytes, next: bool) {
         for session in self.of(owner) {
-            let mut follows = session.follows.lock();
-            if follows.closed || follows.topics.contains_key(topic) {
-                continue;
+            {
+                let mut follows = session.follows.lock();
+                if follows.closed || follows.topics.contains_key(topic) {
+                    continue;
+                }
+                if let Some(opening) = &mut follows.opening {
+                    opening.joined = true;
+                    continue;
+                }
+                follows.topics.insert(topic.clone(), position);
+                session.push(joined.clone());
+                let at = Behind { cursor: position - 1, until: None };
+                let live = self.in_channel(topic, |channel| match next {
+                    true => channel.join(&session, position),
+                    false => channel.add(&session, at).map(|_| false),
+                });
+                if live {
+                    continue;
+                }
+                session.mark_behind(topic.clone());
             }
-            if let Some(opening) = &mut follows.opening {
-                opening.joined = true;
-                continue;
-            }
-            follows.topics.insert(topic.clone(), position);
-            session.push(joined.clone());
-            self.join_channel(&session, topic, position - 1, true);
+            self.catch_up(session);
         }
     }
 
@@ -218,7 +240,7 @@ impl Hub {
     /// user has lost it, and nothing newer has been heard.
     pub fn take_off_behind(&self, session: &Session, topic: &Topic, cursor: u64, left: &Bytes) {
         let mut follows = session.follows.lock();
-        if self.behind_at(session, topic) == Some(cursor) {
+        if self.behind(session, topic).is_some_and(|behind| behind.cursor == cursor) {
             self.drop_topic(session, &mut follows, topic, left);
         }
     }
@@ -257,9 +279,37 @@ impl Hub {
         }
     }
 
+    /// Up to where a topic was published here; `None`: nobody here follows it. `Some(None)`: that is not known yet.
+    pub fn head(&self, topic: &Topic) -> Option<Option<u64>> {
+        Some(self.channels.read().get(topic)?.head())
+    }
+
+    /// The log was seen to stand at `last`. Answers whether what was published here lags behind it.
+    pub fn observe(&self, topic: &Topic, last: u64) -> bool {
+        self.channels.read().get(topic).is_some_and(|channel| channel.observe(last))
+    }
+
+    /// Goes on at `end`, with events left out: whoever lacks some is served from the log.
+    pub fn skip_to(&self, topic: &Topic, end: u64) {
+        let Some(channel) = self.channels.read().get(topic).cloned() else { return };
+        for session in channel.skip_to(topic, end) {
+            self.catch_up(session);
+        }
+    }
+
+    /// All topics that anybody here follows.
+    pub fn topics(&self) -> Vec<Topic> {
+        self.channels.read().keys().cloned().collect()
+    }
+
+    /// Whether a user has a session here.
+    pub fn is_here(&self, user: &UserKey) -> bool {
+        self.owners.lock().contains_key(user)
+    }
+
     /// Where a session is behind on a topic; `None` if it is not.
-    pub fn behind_at(&self, session: &Session, topic: &Topic) -> Option<u64> {
-        self.channels.read().get(topic).cloned()?.behind_at(session.id())
+    pub fn behind(&self, session: &Session, topic: &Topic) -> Option<Behind> {
+        self.channels.read().get(topic).cloned()?.behind(session.id())
     }
 
     /// Takes a session that is behind at `cursor` a step further; see [`Advance`].
@@ -294,14 +344,23 @@ impl Hub {
         Due { warn, heartbeat: Some(moved.take(max_positions).collect()) }
     }
 
-    fn join_channel(&self, session: &Arc<Session>, topic: &Topic, cursor: u64, live: bool) {
+    /// Does something with the topic's channel, which is made if there is none.
+    fn in_channel<T>(&self, topic: &Topic, act: impl Fn(&Channel) -> Option<T>) -> T {
         loop {
             let channel = self.channels.read().get(topic).cloned();
-            let channel = channel.unwrap_or_else(|| self.channels.write().entry(topic.clone()).or_default().clone());
-            if channel.add(session, cursor, live) {
-                return;
+            let channel = channel.unwrap_or_else(|| {
+                self.channels.write().entry(topic.clone()).or_insert_with(|| self.new_channel(topic)).clone()
+            });
+            if let Some(done) = act(&channel) {
+                return done;
             }
         }
+    }
+
+    /// Under the lock of all channels, as the end of one is: so the last word to the bus is the true one.
+    fn new_channel(&self, topic: &Topic) -> Arc<Channel> {
+        self.bus.watch(names::of_topic(topic));
+        Arc::default()
     }
 
     fn leave_channel(&self, topic: &Topic, session: SessionId) {
@@ -309,8 +368,21 @@ impl Hub {
         let mut channels = self.channels.write();
         if channels.get(topic).is_some_and(|channel| channel.remove(session)) {
             channels.remove(topic);
+            self.bus.unwatch(&names::of_topic(topic));
         }
     }
+}
+
+/// What [`Hub::follow_behind`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// The session follows the topic, in whose channel all that happens was published before.
+    Known,
+    /// The session follows the topic, of which this node knew nothing: what happened since it was looked up may not have
+    /// been published here.
+    New,
+    /// The session followed it already, or its user has lost it since.
+    Not,
 }
 
 /// What [`Hub::due`] found.

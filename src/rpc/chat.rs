@@ -14,9 +14,9 @@ use super::{
     status::to_wire,
 };
 use crate::{
-    chat::{Chat, Range},
+    chat::{Chat, Range, Renewals},
     clock::Clock,
-    error::{Error, Reason},
+    error::Error,
     hub::Hub,
 };
 
@@ -29,6 +29,7 @@ const SENDS_MAX: usize = 100;
 pub(super) struct ChatApi {
     pub(super) chat: Chat,
     pub(super) hub: Arc<Hub>,
+    pub(super) renewals: Arc<Renewals>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -36,18 +37,12 @@ pub(super) struct ChatApi {
 impl ChatService for ChatApi {
     async fn renew_stream(&self, request: Request<wire::RenewStreamRequest>) -> Answer<wire::RenewStreamResponse> {
         let caller = whole_caller(&request)?;
-        let call = || {
-            let id = convert::session_id(&request.get_ref().session_id)?;
-            let session = self
-                .hub
-                .session(id, &caller.user)
-                .ok_or_else(|| Error::new(Reason::SessionNotFound, "the caller has no such stream on this node"))?;
-            if !session.renew(caller.expires_at) {
-                return Err(Error::new(Reason::SessionNotFound, "the stream is ending"));
-            }
+        let call = async {
+            let session = convert::session_id(&request.get_ref().session_id)?;
+            self.renewals.renew(&self.hub, &caller.user, session, caller.expires_at).await?;
             Ok(wire::RenewStreamResponse { expires_at: Some(convert::expires(caller.expires_at)) })
         };
-        answer(call())
+        answer(call.await)
     }
 
     async fn send_message(&self, request: Request<wire::SendMessageRequest>) -> Answer<wire::SendMessageResponse> {

@@ -5,7 +5,13 @@ use std::{sync::Arc, time::Duration};
 use axum::extract::State;
 use http::{StatusCode, header};
 
-use crate::{chat::Chat, hub::Hub, lifecycle::Draining, telemetry::Metrics};
+use crate::{
+    bus::{Bus, Health},
+    chat::Chat,
+    hub::Hub,
+    lifecycle::Draining,
+    telemetry::Metrics,
+};
 
 /// How long the database may take to answer before the node counts as not ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -16,6 +22,7 @@ pub(super) struct Pages {
     pub(super) metrics: Arc<Metrics>,
     pub(super) draining: Draining,
     pub(super) hub: Arc<Hub>,
+    pub(super) bus: Arc<dyn Bus>,
 }
 
 /// The process is there.
@@ -23,10 +30,14 @@ pub(super) async fn health() -> &'static str {
     "ok\n"
 }
 
-/// The node takes work: its database answers and it is not shutting down.
+/// The node takes work: its database answers, it hears what other nodes publish, and it is not shutting down. That Redis is
+/// away is no reason to send work elsewhere: others lack it as well, and all do without.
 pub(super) async fn ready(State(pages): State<Arc<Pages>>) -> (StatusCode, &'static str) {
     if pages.draining.is_set() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+    }
+    if pages.bus.health() == Health::Deaf {
+        return (StatusCode::SERVICE_UNAVAILABLE, "redis takes messages and delivers none\n");
     }
     match tokio::time::timeout(READY_TIMEOUT, pages.chat.ping()).await {
         Ok(Ok(())) => (StatusCode::OK, "ready\n"),

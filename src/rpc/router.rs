@@ -25,7 +25,8 @@ use super::{
     stream::{self, Streams},
 };
 use crate::{
-    chat::{Chat, Feed},
+    bus::Bus,
+    chat::{Chat, Feed, Renewals},
     clock::Clock,
     config::{ServerConfig, StreamConfig},
     hub::Hub,
@@ -40,6 +41,8 @@ pub struct Services {
     pub chat: Chat,
     pub feed: Arc<Feed>,
     pub hub: Arc<Hub>,
+    pub bus: Arc<dyn Bus>,
+    pub renewals: Arc<Renewals>,
     pub tokens: Tokens,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
@@ -57,9 +60,9 @@ pub fn router(
     stream: &StreamConfig,
     max_sends_in_flight: usize,
 ) -> Result<Router, String> {
-    let Services { chat, feed, hub, tokens, clock, metrics, draining, health } = services;
+    let Services { chat, feed, hub, bus, renewals, tokens, clock, metrics, draining, health } = services;
     let limit = server.max_request_bytes;
-    let api = ChatApi { chat: chat.clone(), hub: hub.clone(), clock };
+    let api = ChatApi { chat: chat.clone(), hub: hub.clone(), renewals, clock };
     let mut routes = Routes::new(ChatServiceServer::new(api).max_decoding_message_size(limit))
         .add_service(RoomServiceServer::new(RoomApi { chat: chat.clone() }).max_decoding_message_size(limit))
         .add_service(tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(health)));
@@ -88,7 +91,7 @@ pub fn router(
         .route("/health", get(pages::health))
         .route("/ready", get(pages::ready))
         .route("/metrics", get(pages::metrics))
-        .with_state(Arc::new(Pages { chat: pages_chat, metrics, draining, hub }));
+        .with_state(Arc::new(Pages { chat: pages_chat, metrics, draining, hub, bus }));
     Ok(pages
         .fallback_service(grpc)
         .layer(from_fn_with_state(web, translate_grpc_web))

@@ -13,7 +13,7 @@ mod appender;
 mod sends;
 mod unit;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 pub use appender::{Appender, LogOptions};
 use futures_util::future::BoxFuture;
@@ -23,7 +23,7 @@ pub(super) use unit::Unit;
 
 use super::message::{NewMessage, Receipt};
 use crate::{
-    error::{Error, Reason, Result},
+    error::{Error, Result},
     id::{RoomKey, UserKey},
 };
 
@@ -115,8 +115,7 @@ impl Log {
 }
 
 fn overloaded() -> Error {
-    let message = "more is waiting to be written than the server holds";
-    Error::retryable(Reason::Overloaded, message, Duration::from_millis(500))
+    Error::overloaded("more is waiting to be written than the server holds")
 }
 
 struct Pending<T, F> {

@@ -12,7 +12,7 @@ use crate::{
     clock::Timestamp,
     db::{Args, Db, FromRow, Row, RowResult, Tx},
     error::Result,
-    id::{ProjectId, RoomId, RoomKey, UserId},
+    id::{RoomKey, UserId},
 };
 
 /// The number that the database keeps for each kind; 1 is the creation of a message, which its own row stands for.
@@ -89,16 +89,6 @@ pub(in crate::chat) async fn is_written(tx: &mut Tx, event: &Event) -> Result<bo
     Ok(tx.fetch_optional::<(i64,)>(statement, args).await?.is_some())
 }
 
-/// What is in the log after a position. `end` is the room's newest position when it was read.
-pub(in crate::chat) enum Tail {
-    /// All events that follow, or as many as were asked for: oldest first, without holes.
-    Events { events: Vec<Event>, end: u64 },
-    /// Some of them have been forgotten.
-    Pruned { end: u64 },
-    /// There is no such room any more, or the user is not in it.
-    Gone,
-}
-
 struct Stored {
     position: u64,
     kind: i64,
@@ -123,26 +113,40 @@ impl FromRow for Stored {
     }
 }
 
-/// Reads for `user` at most `limit` events after `position`, in the order of their positions, as they are now.
-pub(in crate::chat) async fn read(db: &Db, room: &RoomKey, user: &UserId, position: u64, limit: u64) -> Result<Tail> {
-    // The end first: what is committed while the rest is read lies beyond it, and is read the next time or published.
-    // Nor does it reach beyond the moment up to which the user is known to be a member.
+/// The newest position of a room, as far as `user` is a member; `None` if they are not, or there is no such room any more.
+pub(in crate::chat) async fn end_for(db: &Db, room: &RoomKey, user: &UserId) -> Result<Option<u64>> {
     let statement = "SELECT r.last_position FROM rooms r JOIN members me \
              ON me.project_id = r.project_id AND me.room_id = r.room_id AND me.user_id = $3 \
          WHERE r.project_id = $1 AND r.room_id = $2 AND r.deleted_at IS NULL";
     let found = db.fetch_optional::<(i64,)>(statement, by_room(room).with(user)).await?;
-    let Some((end,)) = found else { return Ok(Tail::Gone) };
-    let end = u64::try_from(end).unwrap_or_default();
-    let last = end.min(position.saturating_add(limit));
+    Ok(found.map(|(end,)| u64::try_from(end).unwrap_or_default()))
+}
+
+/// The newest position of a room; `None` if there is no such room any more.
+pub(in crate::chat) async fn end(db: &Db, room: &RoomKey) -> Result<Option<u64>> {
+    let statement = "SELECT last_position FROM rooms WHERE project_id = $1 AND room_id = $2 AND deleted_at IS NULL";
+    let found = db.fetch_optional::<(i64,)>(statement, by_room(room)).await?;
+    Ok(found.map(|(end,)| u64::try_from(end).unwrap_or_default()))
+}
+
+/// Reads the events after `after` up to `last`, both known to be in the log, in the order of their positions, as they are
+/// now. `None`: some of them have been forgotten.
+pub(in crate::chat) async fn read(db: &Db, room: &RoomKey, after: u64, last: u64) -> Result<Option<Vec<Event>>> {
     let statement = format!(
         "SELECT {} FROM messages m WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4",
         messages::COLUMNS
     );
-    let range = || by_room(room).with(position).with(last);
+    let range = || by_room(room).with(after).with(last);
     let created: Vec<Message> = db.fetch_all(&statement, range()).await?;
-    let statement = "SELECT position, kind, actor_id, occurred_at, seq, user_id, detail FROM events \
-         WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4";
-    let stored: Vec<Stored> = db.fetch_all(statement, range()).await?;
+    let stored: Vec<Stored> = match created.len() as u64 == last.saturating_sub(after) {
+        // Nothing but messages.
+        true => Vec::new(),
+        false => {
+            let statement = "SELECT position, kind, actor_id, occurred_at, seq, user_id, detail FROM events \
+                 WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4";
+            db.fetch_all(statement, range()).await?
+        }
+    };
     let current = Current::load(db, room, &stored).await?;
     let mut events: Vec<Event> = created
         .into_iter()
@@ -156,8 +160,35 @@ pub(in crate::chat) async fn read(db: &Db, room: &RoomKey, user: &UserId, positi
         .chain(stored.into_iter().filter_map(|event| current.event(room, event)))
         .collect();
     events.sort_by_key(|event| event.position);
-    let complete = events.len() as u64 == last.saturating_sub(position);
-    Ok(if complete { Tail::Events { events, end } } else { Tail::Pruned { end } })
+    let complete = events.len() as u64 == last.saturating_sub(after);
+    Ok(complete.then_some(events))
+}
+
+/// A user's joining of a room, as the log has it.
+pub(in crate::chat) struct Joining {
+    pub(in crate::chat) room: RoomKey,
+    pub(in crate::chat) user: UserId,
+    pub(in crate::chat) position: u64,
+    pub(in crate::chat) at: Timestamp,
+}
+
+impl FromRow for Joining {
+    fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+        Ok(Self { room: row.read()?, user: row.read()?, position: row.count()?, at: row.time()? })
+    }
+}
+
+/// At most `limit` joinings from `since` on, the oldest first, of users who are members still. More than `limit` may have
+/// been at one moment.
+pub(in crate::chat) async fn joinings(db: &Db, since: Timestamp, limit: u64) -> Result<Vec<Joining>> {
+    // The kind stands in the text, so that the index of joinings is found.
+    let statement = format!(
+        "SELECT e.project_id, e.room_id, e.user_id, e.position, e.occurred_at FROM events e \
+         JOIN members me ON me.project_id = e.project_id AND me.room_id = e.room_id AND me.user_id = e.user_id \
+         WHERE e.kind = {} AND e.occurred_at >= $1 ORDER BY e.occurred_at LIMIT $2",
+        Kind::MemberJoined as i64
+    );
+    db.fetch_all(&statement, Args::new().with(since).with(limit)).await
 }
 
 /// What events refer to, as it is now.
@@ -204,28 +235,15 @@ impl Current {
     }
 }
 
-struct Aged {
-    room: RoomKey,
-    position: u64,
-}
-
-impl FromRow for Aged {
-    fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
-        let project: ProjectId = row.read()?;
-        let room: RoomId = row.read()?;
-        Ok(Self { room: RoomKey { project, room }, position: row.count()? })
-    }
-}
-
 /// Forgets events older than `before`, at most `limit`, and notes in their rooms up to where. Answers how many went.
 pub(in crate::chat) async fn prune(tx: &mut Tx, before: Timestamp, limit: u64) -> Result<usize> {
     let statement =
         "SELECT project_id, room_id, position FROM events WHERE occurred_at < $1 ORDER BY occurred_at LIMIT $2";
-    let aged: Vec<Aged> = tx.fetch_all(statement, Args::new().with(before).with(limit)).await?;
+    let aged: Vec<(RoomKey, (i64,))> = tx.fetch_all(statement, Args::new().with(before).with(limit)).await?;
     let mut up_to: HashMap<&RoomKey, u64> = HashMap::new();
-    for Aged { room, position } in &aged {
+    for (room, (position,)) in &aged {
         let newest = up_to.entry(room).or_default();
-        *newest = (*newest).max(*position);
+        *newest = (*newest).max(u64::try_from(*position).unwrap_or_default());
     }
     for (room, position) in up_to {
         let statement = "DELETE FROM events WHERE project_id = $1 AND room_id = $2 AND position <= $3";
@@ -240,10 +258,9 @@ pub(in crate::chat) async fn prune(tx: &mut Tx, before: Timestamp, limit: u64) -
 /// Erases rows of one deleted room, at most `limit` of each kind; answers whether there was anything to do.
 pub(in crate::chat) async fn erase_deleted(tx: &mut Tx, now: Timestamp, limit: u64) -> Result<bool> {
     let statement = "SELECT project_id, room_id FROM rooms WHERE deleted_at IS NOT NULL AND erased_at IS NULL LIMIT 1";
-    let Some((project, room)) = tx.fetch_optional::<(ProjectId, RoomId)>(statement, Args::new()).await? else {
+    let Some(room) = tx.fetch_optional::<RoomKey>(statement, Args::new()).await? else {
         return Ok(false);
     };
-    let room = RoomKey { project, room };
     let mut erased = 0;
     for (table, key) in [("reactions", "seq"), ("messages", "seq"), ("events", "position")] {
         let statement = format!(

@@ -7,7 +7,7 @@ pub(super) mod rooms;
 
 use super::message::Metadata;
 use crate::{
-    db::{Args, Row, RowResult},
+    db::{Args, Dialect, Row, RowResult},
     id::RoomKey,
 };
 
@@ -24,6 +24,25 @@ fn from_json<T: serde::de::DeserializeOwned + Default>(json: Option<String>) -> 
     match json {
         None => Ok(T::default()),
         Some(text) => serde_json::from_str(&text).map_err(|_| Row::corrupt("JSON value")),
+    }
+}
+
+/// A table of pairs of texts, as the engine takes it, and its values. It is called `wanted`, with these columns. Filled up
+/// with its first pair: so there are few different statements.
+fn pairs<'a>(
+    dialect: Dialect,
+    columns: &str,
+    pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone,
+) -> (String, Args) {
+    let n = padded(pairs.len());
+    let fill = pairs.clone().next().into_iter().cycle().take(n - pairs.len());
+    let args = pairs.chain(fill).fold(Args::with_capacity(n * 2), |args, (a, b)| args.with(a).with(b));
+    match dialect {
+        Dialect::ValueLists => (format!("WITH wanted ({columns}) AS (VALUES {})", placeholders(n, 2)), args),
+        Dialect::ArraysAndLocks => {
+            let table = format!("WITH wanted ({columns}) AS (SELECT DISTINCT * FROM UNNEST($1::text[], $2::text[]))");
+            (table, args.into_columns(2))
+        }
     }
 }
 

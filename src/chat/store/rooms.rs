@@ -1,6 +1,8 @@
 //! Rooms and members.
 
-use super::{append::Counters, by_room, from_json, messages, metadata_json};
+use std::collections::HashMap;
+
+use super::{append::Counters, by_room, from_json, messages, metadata_json, pairs};
 use crate::{
     chat::room::{Member, Profile, Role, Room, RoomKind, RoomSummary},
     clock::Timestamp,
@@ -196,6 +198,7 @@ pub(in crate::chat) async fn list_members(
 }
 
 /// A membership of a user as a stream needs it.
+#[derive(Clone)]
 pub(in crate::chat) struct Followed {
     pub(in crate::chat) room: RoomId,
     pub(in crate::chat) last_position: u64,
@@ -208,12 +211,32 @@ impl FromRow for Followed {
     }
 }
 
-/// All rooms of a user, with where they stand.
-pub(in crate::chat) async fn followed(db: &Db, user: &UserKey) -> Result<Vec<Followed>> {
-    let statement = "SELECT r.room_id, r.last_position, r.pruned_position FROM members me \
+/// All rooms of these users, with where they stand. At least one user.
+pub(in crate::chat) async fn followed(db: &Db, users: &[UserKey]) -> Result<HashMap<UserKey, Vec<Followed>>> {
+    let names = users.iter().map(|user| (user.project.as_str(), user.user.as_str()));
+    let (wanted, args) = pairs(db.dialect(), "project_id, user_id", names);
+    let statement = format!(
+        "{wanted} SELECT me.project_id, me.user_id, r.room_id, r.last_position, r.pruned_position FROM members me \
          JOIN rooms r ON r.project_id = me.project_id AND r.room_id = me.room_id \
-         WHERE me.project_id = $1 AND me.user_id = $2 AND r.deleted_at IS NULL";
-    db.fetch_all(statement, Args::new().with(&user.project).with(&user.user)).await
+         WHERE (me.project_id, me.user_id) IN (SELECT project_id, user_id FROM wanted) AND r.deleted_at IS NULL"
+    );
+    let mut rooms: HashMap<UserKey, Vec<Followed>> = HashMap::new();
+    for (user, followed) in db.fetch_all::<(UserKey, Followed)>(&statement, args).await? {
+        rooms.entry(user).or_default().push(followed);
+    }
+    Ok(rooms)
+}
+
+/// Where rooms stand: the newest position of each of these that there are. At least one.
+pub(in crate::chat) async fn positions(db: &Db, rooms: &[RoomKey]) -> Result<Vec<(RoomKey, u64)>> {
+    let names = rooms.iter().map(|key| (key.project.as_str(), key.room.as_str()));
+    let (wanted, args) = pairs(db.dialect(), "project_id, room_id", names);
+    let statement = format!(
+        "{wanted} SELECT r.project_id, r.room_id, r.last_position FROM rooms r \
+         WHERE (r.project_id, r.room_id) IN (SELECT project_id, room_id FROM wanted) AND r.deleted_at IS NULL"
+    );
+    let found: Vec<(RoomKey, (i64,))> = db.fetch_all(&statement, args).await?;
+    Ok(found.into_iter().map(|(room, (last,))| (room, u64::try_from(last).unwrap_or_default())).collect())
 }
 
 /// The room.

@@ -4,9 +4,9 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
 use relay_proto::chat::v1::{self as wire, frame::Kind, room_event::Event as WireEvent};
 
-use super::outgoing;
+use super::{incoming, outgoing};
 use crate::{
-    chat::{Encoder, Event, EventBody, Frame, RoomResume, Verdict},
+    chat::{Encoder, Event, EventBody, Frame, RoomResume, Verdict, message::Message},
     hub::Batch,
     id::RoomId,
 };
@@ -34,6 +34,16 @@ impl Encoder for WireEncoder {
             ends.push(buffer.len());
         }
         Batch::new(events.first().map_or(1, |e| e.position), buffer.freeze(), ends)
+    }
+
+    fn message(&self, frame: &[u8]) -> Option<Message> {
+        let frame = wire::ConnectResponse::decode(frame.get(PREFIX_BYTES..)?).ok()?.frame?;
+        match frame.kind? {
+            Kind::Event(wire::RoomEvent { event: Some(WireEvent::MessageCreated(created)), .. }) => {
+                incoming::message(created.message?)
+            }
+            _ => None,
+        }
     }
 }
 

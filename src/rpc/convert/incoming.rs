@@ -1,14 +1,17 @@
 //! The wire's types to the domain's. Each field that cannot be understood is an error that names it.
 
+use std::sync::Arc;
+
 use relay_proto::chat::v1 as wire;
 use uuid::Uuid;
 
 use crate::{
     chat::{
         MAX_RESUMED_ROOMS,
-        message::{Attachment, Content, Metadata, NewMessage},
+        message::{Attachment, Content, Message, Metadata, NewMessage},
         room::{NewMember, ProfileChange, Role, RoomKind},
     },
+    clock::Timestamp,
     error::{Error, Result},
     id::{RoomId, UserId},
 };
@@ -83,6 +86,25 @@ pub(in crate::rpc) fn new_message(request: wire::SendMessageRequest) -> Result<N
         reply_to: optional(request.reply_to_seq, "reply_to_seq")?,
         content: content(request.text, request.content_type, request.metadata, request.attachments),
     })
+}
+
+/// A message that this server, or another node, encoded; `None` if it did not.
+pub(in crate::rpc) fn message(message: wire::Message) -> Option<Message> {
+    Some(Message {
+        seq: message.seq,
+        position: message.position,
+        sender: UserId::stored(message.sender_id),
+        client_message_id: Uuid::try_parse(&message.client_message_id).ok()?,
+        content: Arc::new(content(message.text, message.content_type, message.metadata, message.attachments)),
+        reply_to: Some(message.reply_to_seq).filter(|seq| *seq > 0),
+        created_at: timestamp(message.created_at?),
+        edited_at: message.edited_at.map(timestamp),
+        deleted: message.deleted_at.map(|at| (timestamp(at), UserId::stored(message.deleted_by))),
+    })
+}
+
+fn timestamp(at: prost_types::Timestamp) -> Timestamp {
+    Timestamp(at.seconds.saturating_mul(1_000_000).saturating_add(i64::from(at.nanos / 1_000)))
 }
 
 /// Which way to list.

@@ -1,0 +1,105 @@
+//! Pieces that came before what belongs before them: they wait until it comes, or is read from the log.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::piece::Piece;
+use crate::hub::Topic;
+
+/// How long what is missing may take to come by itself: nodes that write to one room overtake each other by moments.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// The most bytes that wait for one topic. What comes beyond them is read from the log.
+const MOST_BYTES: usize = 4 << 20;
+
+/// What waits, by topic.
+#[derive(Default)]
+pub(super) struct Ahead {
+    topics: HashMap<Topic, Waiting>,
+}
+
+struct Waiting {
+    /// By the position of their first event.
+    pieces: BTreeMap<u64, Piece>,
+    bytes: usize,
+    /// When the log is to be read; `None` while it is being read.
+    due: Option<Instant>,
+    /// While it is being read: it is to be read once more, because it has grown.
+    again: bool,
+}
+
+impl Ahead {
+    /// Lets a piece wait. Without `patience` the log is due at once.
+    pub(super) fn put(&mut self, topic: &Topic, piece: Piece, patience: bool) {
+        let waiting = self.waiting(topic, if patience { PATIENCE } else { Duration::ZERO });
+        if waiting.bytes + piece.size() <= MOST_BYTES {
+            waiting.bytes += piece.size();
+            if let Some(twice) = waiting.pieces.insert(piece.first(), piece) {
+                waiting.bytes -= twice.size();
+            }
+        }
+    }
+
+    /// Has the log read for a topic after `wait`, unless it is sooner.
+    pub(super) fn read_in(&mut self, topic: &Topic, wait: Duration) {
+        let waiting = self.waiting(topic, wait);
+        waiting.again |= waiting.due.is_none();
+        waiting.due = waiting.due.map(|due| due.min(Instant::now() + wait));
+    }
+
+    fn waiting(&mut self, topic: &Topic, wait: Duration) -> &mut Waiting {
+        let due = Some(Instant::now() + wait);
+        let fresh = || Waiting { pieces: BTreeMap::new(), bytes: 0, due, again: false };
+        self.topics.entry(topic.clone()).or_insert_with(fresh)
+    }
+
+    /// The piece that follows `head`, if it waits; those that are older are dropped.
+    pub(super) fn next(&mut self, topic: &Topic, head: u64) -> Option<Piece> {
+        let waiting = self.topics.get_mut(topic)?;
+        while let Some(first) = waiting.pieces.first_entry().filter(|first| *first.key() <= head + 1) {
+            let piece = first.remove();
+            waiting.bytes -= piece.size();
+            if let Some(piece) = piece.after(head) {
+                return Some(piece);
+            }
+        }
+        if waiting.pieces.is_empty() && waiting.due.is_some() {
+            self.topics.remove(topic);
+        }
+        None
+    }
+
+    /// When the next topic is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.topics.values().filter_map(|waiting| waiting.due).min()
+    }
+
+    /// The topics whose log is to be read now; each until [`Ahead::done`].
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<Topic> {
+        let due = self.topics.iter_mut().filter(|(_, waiting)| waiting.due.is_some_and(|due| due <= now));
+        due.map(|(topic, waiting)| {
+            waiting.due = None;
+            topic.clone()
+        })
+        .collect()
+    }
+
+    /// The log of a topic was read; what still waits behind a hole is due again after `wait`.
+    pub(super) fn done(&mut self, topic: &Topic, wait: Option<Duration>) {
+        let Some(waiting) = self.topics.get_mut(topic) else { return };
+        let again = std::mem::take(&mut waiting.again).then_some(Duration::ZERO);
+        let wait = wait.or(again);
+        waiting.due = Some(Instant::now() + wait.unwrap_or(PATIENCE));
+        if wait.is_none() && waiting.pieces.is_empty() {
+            self.topics.remove(topic);
+        }
+    }
+
+    /// Nobody follows the topic any more.
+    pub(super) fn forget(&mut self, topic: &Topic) {
+        self.topics.remove(topic);
+    }
+}

@@ -1,0 +1,94 @@
+//! A stream's token is renewed by a call that may reach any node: the one that has the stream is asked over the bus.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{sync::oneshot, time::timeout};
+use uuid::Uuid;
+
+use super::bulletin::{Bulletin, NodeId};
+use crate::{
+    bus::Bus,
+    clock::Timestamp,
+    error::{Error, Reason, Result},
+    hub::{Hub, SessionId, names},
+    id::UserKey,
+};
+
+/// How long the other nodes have to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Renewals of one node that wait for an answer.
+const MOST: usize = 10_000;
+
+/// Renews sessions, wherever they are.
+pub struct Renewals {
+    node: NodeId,
+    bus: Arc<dyn Bus>,
+    waiting: Mutex<HashMap<SessionId, oneshot::Sender<bool>>>,
+}
+
+impl Renewals {
+    /// Those of the node `node`, which listens on its own channel from now on.
+    pub fn new(node: NodeId, bus: Arc<dyn Bus>) -> Self {
+        bus.watch(names::of_node(node));
+        Self { node, bus, waiting: Mutex::default() }
+    }
+
+    /// Lets a session of `user` live until `expires_at`.
+    ///
+    /// # Errors
+    /// SESSION_NOT_FOUND when it is on no node that answers; the same, to be tried again, while nodes cannot be asked.
+    pub async fn renew(&self, hub: &Hub, user: &UserKey, session: SessionId, expires_at: Timestamp) -> Result<()> {
+        if let Some(session) = hub.session(session, user) {
+            return if session.renew(expires_at) { Ok(()) } else { Err(ending()) };
+        }
+        match self.ask(user, session, expires_at).await {
+            Some(true) => Ok(()),
+            Some(false) => Err(ending()),
+            None if self.bus.health().delivers() => {
+                Err(Error::new(Reason::SessionNotFound, "the caller has no such stream"))
+            }
+            None => {
+                let message = "the stream is not on this node, and the others cannot be asked now";
+                Err(Error::retryable(Reason::SessionNotFound, message, Duration::from_secs(1)))
+            }
+        }
+    }
+
+    async fn ask(&self, user: &UserKey, session: SessionId, expires_at: Timestamp) -> Option<bool> {
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.lock();
+            if self.bus.health() == crate::bus::Health::Alone || waiting.len() >= MOST {
+                return None;
+            }
+            waiting.insert(session, answer);
+        }
+        let renew = Bulletin::Renew { user: user.clone(), session, expires_at };
+        self.bus.publish(&names::of_user(user), renew.encode(self.node), false);
+        let answered = timeout(PATIENCE, answered).await;
+        self.waiting.lock().remove(&session);
+        answered.ok()?.ok()
+    }
+
+    /// Another node, `asker`, wants a session renewed. Only the node that has it answers.
+    pub(super) fn asked(&self, asker: NodeId, hub: &Hub, user: &UserKey, session: Uuid, expires_at: Timestamp) {
+        if let Some(found) = hub.session(session, user) {
+            let renewed = found.renew(expires_at);
+            let answer = Bulletin::Renewed { session, renewed };
+            self.bus.publish(&names::of_node(asker), answer.encode(self.node), false);
+        }
+    }
+
+    /// The node that has a session answered.
+    pub(super) fn answered(&self, session: Uuid, renewed: bool) {
+        if let Some(waiting) = self.waiting.lock().remove(&session) {
+            // Whoever asked may have gone.
+            let _ = waiting.send(renewed);
+        }
+    }
+}
+
+fn ending() -> Error {
+    Error::new(Reason::SessionNotFound, "the stream is ending")
+}

@@ -1,0 +1,188 @@
+//! The position check: what the bus lost is found in the database.
+//!
+//! It compares where the rooms that anybody here follows stand in the database with where they stand here, in one
+//! statement for all of them: every `chat.check_interval` while the bus delivers, every `chat.check_interval_alone` while
+//! it does not, and whenever the bus begins to deliver something. In the same way it looks for users who joined rooms.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    publish::{Finding, Links, Watched},
+    room_of, store, topic,
+};
+use crate::{
+    bus::{Bus, Health},
+    clock::{Clock, Timestamp},
+    db::Db,
+    error::Result,
+    hub::{Hub, Topic},
+    telemetry::Metrics,
+};
+
+/// Joinings read at once.
+const PAGE_JOININGS: u64 = 1_000;
+/// How far back joinings are looked for, beside the time since they were looked for: as long as a transaction may take to
+/// be committed after its time was taken, with the difference of nodes' clocks.
+const OVERLAP: Duration = Duration::from_secs(30);
+/// What begins to be delivered within this time is looked up together.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// How often the positions are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchOptions {
+    /// While the bus delivers.
+    pub interval: Duration,
+    /// While it does not.
+    pub interval_alone: Duration,
+}
+
+/// The one task that compares.
+pub struct Watch {
+    options: WatchOptions,
+    db: Db,
+    hub: Arc<Hub>,
+    bus: Arc<dyn Bus>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    found: mpsc::Sender<Finding>,
+    watching: mpsc::UnboundedReceiver<Watched>,
+    /// Joinings before this were seen.
+    joined_until: Timestamp,
+    /// The last look failed: all is to be looked at again soon.
+    failed: bool,
+}
+
+/// What to look at.
+#[derive(Default)]
+struct Due {
+    all: bool,
+    topics: Vec<Topic>,
+    users: bool,
+}
+
+impl Watch {
+    /// Tells the publisher that `links` came from what it finds.
+    pub fn new(
+        options: WatchOptions,
+        db: Db,
+        hub: Arc<Hub>,
+        bus: Arc<dyn Bus>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        links: Links,
+    ) -> Self {
+        let Links { found, watching } = links;
+        let joined_until = clock.now();
+        Self { options, db, hub, bus, clock, metrics, found, watching, joined_until, failed: false }
+    }
+
+    /// Compares until `stop`. A node that is alone has nothing to compare.
+    pub async fn run(mut self, stop: CancellationToken) {
+        if self.bus.health() == Health::Alone {
+            return stop.cancelled().await;
+        }
+        let mut last = Instant::now();
+        while let Some(due) = stop.run_until_cancelled(self.next(last)).await {
+            if due.all {
+                last = Instant::now();
+            }
+            // It was logged where it failed.
+            self.failed = self.check(due).await.is_err();
+        }
+    }
+
+    /// Waits until there is something to look at.
+    async fn next(&mut self, last: Instant) -> Due {
+        let mut due = Due::default();
+        let interval = match self.bus.health().delivers() && !self.failed {
+            true => self.options.interval,
+            false => self.options.interval_alone,
+        };
+        tokio::select! {
+            Some(watched) = self.watching.recv(), if !self.failed => due.add(watched),
+            () = tokio::time::sleep_until(last + interval) => due.all = true,
+        }
+        if !due.all {
+            tokio::time::sleep(GATHER).await;
+        }
+        while let Ok(watched) = self.watching.try_recv() {
+            due.add(watched);
+        }
+        due
+    }
+
+    async fn check(&mut self, due: Due) -> Result<()> {
+        let topics = if due.all { self.hub.topics() } else { due.topics };
+        if due.all || due.users {
+            self.check_joinings().await?;
+        }
+        self.check_positions(topics).await
+    }
+
+    /// One statement for all topics.
+    async fn check_positions(&self, topics: Vec<Topic>) -> Result<()> {
+        if topics.is_empty() {
+            return Ok(());
+        }
+        self.metrics.checks.inc();
+        let rooms: Vec<_> = topics.iter().map(room_of).collect();
+        let mut gone: std::collections::HashSet<Topic> = topics.into_iter().collect();
+        for (room, last) in store::rooms::positions(&self.db, &rooms).await? {
+            let topic = topic(&room);
+            gone.remove(&topic);
+            if self.hub.observe(&topic, last) {
+                self.tell(Finding::Lags(topic)).await;
+            }
+        }
+        for topic in gone {
+            self.tell(Finding::Gone(topic)).await;
+        }
+        Ok(())
+    }
+
+    /// Finds users of this node who joined rooms by another, since this was last looked at.
+    async fn check_joinings(&mut self) -> Result<()> {
+        let started = self.clock.now();
+        let mut since = self.joined_until.min(started).minus(OVERLAP);
+        loop {
+            let page = store::events::joinings(&self.db, since, PAGE_JOININGS).await?;
+            let full = page.len() as u64 == PAGE_JOININGS;
+            let last = page.last().map(|joining| joining.at);
+            for joining in page {
+                let user = joining.room.user(&joining.user);
+                if self.hub.is_here(&user) {
+                    self.tell(Finding::Joined(user, joining.room, joining.position)).await;
+                }
+            }
+            match last.filter(|_| full) {
+                // Those of one moment may be more than a page: then go on after it, rather than never.
+                Some(last) if last > since => since = last,
+                Some(last) => since = Timestamp(last.0 + 1),
+                None => break,
+            }
+        }
+        self.joined_until = started;
+        Ok(())
+    }
+
+    async fn tell(&self, finding: Finding) {
+        // If nobody takes it, the node is on its way out.
+        let _ = self.found.send(finding).await;
+    }
+}
+
+impl Due {
+    fn add(&mut self, watched: Watched) {
+        match watched {
+            Watched::All => self.all = true,
+            Watched::Now(topics) => {
+                // Channels that are no topics are users'.
+                self.users = true;
+                self.topics.extend(topics);
+            }
+        }
+    }
+}
