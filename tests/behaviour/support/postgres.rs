@@ -93,6 +93,17 @@ impl Postgres {
         &self.url
     }
 
+    /// Runs a statement in it; answers with what it gives, bare.
+    pub(crate) fn run(&self, statement: &str) -> String {
+        psql(&self.url, statement)
+    }
+
+    /// Writes a file into its data directory, readable for itself alone.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let lines = format!("SELECT unnest(string_to_array($text${}$text$, E'\\n'))", text.trim_end());
+        self.run(&format!("COPY ({lines}) TO PROGRAM 'umask 077; cat > {name}'"));
+    }
+
     /// `restart -m immediate` and the like, until it is done.
     pub(crate) fn control(&mut self, order: &str) {
         writeln!(self.orders.as_mut().unwrap(), "{order}").unwrap();
