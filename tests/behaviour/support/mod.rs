@@ -2,6 +2,8 @@
 
 mod clients;
 mod http;
+mod instance;
+mod node;
 mod postgres;
 mod proxy;
 mod raw;
