@@ -1,10 +1,14 @@
-.PHONY: help run test test-sqlite test-cluster test-2-nodes test-3-nodes test-postgres check check-rust check-contract check-dependencies contract-baseline bench
+.PHONY: help run cluster test test-sqlite test-cluster test-2-nodes test-3-nodes test-postgres check check-rust check-contract check-dependencies contract-baseline bench
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
 run: ## build the server and serve
 	cargo run --release --bin relay -- serve
+
+cluster: ## build the server, and serve on three nodes with a PostgreSQL and a Redis of their own
+	cargo build --release --bin relay
+	scripts/cluster
 
 test: test-sqlite test-cluster ## every test: unit, integration, documentation; the behaviour on one node, on two and on three
 
