@@ -1,4 +1,4 @@
-.PHONY: help run test test-sqlite test-postgres check check-rust check-contract check-dependencies contract-baseline bench
+.PHONY: help run cluster test test-sqlite test-cluster test-2-nodes test-3-nodes test-postgres check check-rust check-contract check-dependencies contract-baseline bench
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -6,16 +6,28 @@ help: ## list the targets
 run: ## build the server and serve
 	cargo run --release --bin relay -- serve
 
-test: test-sqlite test-postgres ## every test: unit, integration, documentation; the behaviour on both databases
+cluster: ## build the server, and serve on three nodes with a PostgreSQL and a Redis of their own
+	cargo build --release --bin relay
+	scripts/cluster
+
+test: test-sqlite test-cluster ## every test: unit, integration, documentation; the behaviour on one node, on two and on three
 
 test-sqlite:
 	cargo test --workspace --no-fail-fast
 
-# Left out: what is about SQLite's file, and what has a PostgreSQL of its own in the run above already.
-test-postgres: ## the behaviour tests with the servers on PostgreSQL, which is found or installed
-	RELAY_TEST_DATABASE=postgres scripts/with-postgres cargo test --no-fail-fast --test behaviour -- \
-		--skip config::a_second_server_on_the_same_data_is_refused \
-		--skip postgres::
+test-cluster: test-2-nodes test-3-nodes
+
+# The behaviour with servers of so many nodes, on PostgreSQL and Redis, which are found or installed. Left out: what is
+# about SQLite's file, and what brings its own PostgreSQL and Redis and is in test-sqlite already.
+ELSEWHERE = --skip config::a_second_server_on_the_same_data_is_refused --skip postgres:: --skip cluster::
+BEHAVIOUR = cargo test --no-fail-fast --test behaviour -- $(ELSEWHERE)
+
+test-2-nodes test-3-nodes: test-%-nodes:
+	RELAY_TEST_DATABASE=postgres RELAY_TEST_NODES=$* scripts/with-postgres scripts/with-redis $(BEHAVIOUR)
+
+# Not in `make test`: between one node on SQLite and two on PostgreSQL it has little to find.
+test-postgres: ## the behaviour tests on one node with PostgreSQL
+	RELAY_TEST_DATABASE=postgres scripts/with-postgres $(BEHAVIOUR)
 
 check: check-rust check-contract check-dependencies ## format, lints, contract, dependencies
 

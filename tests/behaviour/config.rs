@@ -148,7 +148,7 @@ fn later_layers_win() {
 #[tokio::test]
 async fn a_printed_token_is_alone_on_its_line_and_good() {
     let server = Server::start();
-    let data = server.data_dir();
+    let data = server.node(0).data_dir();
     let key = [("RELAY_AUTH_SIGNING_KEY", "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc")];
     let args = ["token", "--user", "ana", "--project", "default", "--ttl", "1h", "--data-dir", data.to_str().unwrap()];
     let output = relay_with(&args, &key);
@@ -192,8 +192,8 @@ fn the_first_token_makes_a_key_that_only_its_owner_reads() {
 
 #[tokio::test]
 async fn a_server_and_the_token_command_share_the_key_that_was_made() {
-    let server = Server::with(&[("auth.signing_key", "")]);
-    let data = server.data_dir();
+    let server = Server::alone(&[("auth.signing_key", "")]);
+    let data = server.node(0).data_dir();
     let key = data.join("keys/signing.key");
     assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     let printed = relay(&["token", "--user", "ana", "--data-dir", data.to_str().unwrap()]);
@@ -205,15 +205,15 @@ async fn a_server_and_the_token_command_share_the_key_that_was_made() {
 
 #[test]
 fn a_second_server_on_the_same_data_is_refused() {
-    let server = Server::start();
-    let data = server.data_dir();
+    let server = Server::alone(&[]);
+    let data = server.node(0).data_dir();
     let output = relay(&["serve", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()]);
     refused(&output, &["another relay", "relay.db"]);
 }
 
 #[test]
 fn a_port_that_is_taken_is_named() {
-    let server = Server::start();
+    let server = Server::alone(&[]);
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
     let output = relay(&["serve", "--listen", server.address(), "--data-dir", data]);

@@ -207,7 +207,7 @@ async fn no_origin_is_allowed_unless_it_is_configured() {
 
 #[tokio::test]
 async fn the_plain_pages_answer() {
-    let server = Server::start();
+    let server = Server::alone(&[]);
     let mut ana = server.user("ana").await;
     ana.create_room("r", RoomKind::Private, &[]).await;
     ana.chat.send_message(message("nowhere", "x")).await.unwrap_err();

@@ -96,7 +96,7 @@ async fn a_room_has_so_many_members_and_no_more() {
 
 #[tokio::test]
 async fn a_user_has_so_many_streams_and_no_more() {
-    let server = Server::with(&[("chat.max_streams_per_user", "2")]);
+    let server = Server::alone(&[("chat.max_streams_per_user", "2")]);
     let ana = server.user("ana").await;
     let first = Stream::open(&ana, &[]).await;
     let mut second = subscribe(&ana).await;
@@ -225,7 +225,7 @@ async fn the_largest_message_fits_into_the_smallest_queue() {
 
 #[tokio::test]
 async fn a_connection_too_many_waits_until_one_ends() {
-    let server = Server::with(&[("server.max_connections", "2")]);
+    let server = Server::alone(&[("server.max_connections", "2")]);
     let mut first = server.user("ana").await;
     let second = server.user("ben").await;
     let mut third = server.user("cy").await;

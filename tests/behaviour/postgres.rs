@@ -1,4 +1,7 @@
-//! Relay on PostgreSQL: what it says when it cannot open the database, and what becomes of messages when that goes away.
+//! Relay on PostgreSQL: how it opens the database, what it asks of it, and what becomes of messages when that goes away.
+
+mod opening;
+mod tls;
 
 use std::{
     process::Output,
@@ -13,14 +16,19 @@ use relay_proto::chat::v1::{self as wire, RoomKind, SendMessageRequest, room_eve
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{Clients, Database, Postgres, Server, Stream, eventually, message, relay_with};
+use crate::support::{Clients, Database, Postgres, SIGNING_KEY, Server, Stream, eventually, message, relay_with};
 
 const PASSWORD: &str = "relay-test";
 
+/// Starts a server on the database that `url` names, where that is refused.
 fn serve(url: &str) -> Output {
+    serve_with(&[("RELAY_DATABASE_URL", url), ("RELAY_AUTH_SIGNING_KEY", SIGNING_KEY)])
+}
+
+fn serve_with(environment: &[(&str, &str)]) -> Output {
     let data = tempfile::tempdir().unwrap();
     let args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", data.path().to_str().unwrap()];
-    relay_with(&[&args[..], &["--set", "database.connect_timeout=2s"]].concat(), &[("RELAY_DATABASE_URL", url)])
+    relay_with(&[&args[..], &["--set", "database.connect_timeout=2s"]].concat(), environment)
 }
 
 fn migrate(url: &str) -> Output {
@@ -35,47 +43,7 @@ fn refused(output: &Output, why: &[&str]) {
         assert!(complaint.contains(part), "{part:?} is not in {complaint:?}");
     }
     let said = complaint + &String::from_utf8_lossy(&output.stdout);
-    assert!(!said.contains(PASSWORD) && !said.contains("hunter2"), "{said}");
-}
-
-#[test]
-fn a_database_that_cannot_be_opened_is_refused_with_advice() {
-    let postgres = Postgres::start();
-    let database = Database::create(postgres.url());
-    let url = database.url();
-
-    refused(&serve(&url.replace(PASSWORD, "hunter2")), &["cannot open", "password", "database.url"]);
-    refused(&serve(&format!("{}x", url)), &["does not exist", "CREATE DATABASE"]);
-    refused(&serve(&format!("{url}?sslmode=require")), &["TLS"]);
-    refused(&serve("postgres://ana:hunter2@127.0.0.1:1/chat"), &["cannot open", "127.0.0.1:1", "is it running"]);
-    refused(&serve("postgres://ana:hunter2@127.0.0.1:port/chat"), &["database.url"]);
-
-    database.run("CREATE ROLE lowly LOGIN PASSWORD 'hunter2'");
-    let lowly = url.replace("relay:relay-test@", "lowly:hunter2@");
-    refused(&serve(&lowly), &["permission denied", "grant"]);
-
-    assert!(migrate(&url).status.success());
-    database.run("INSERT INTO _sqlx_migrations VALUES (9999, 'later', now(), true, '\\x00', 0)");
-    refused(&serve(&url), &["newer Relay", "9999"]);
-    refused(&migrate(&url), &["newer Relay", "9999"]);
-}
-
-#[test]
-fn a_database_is_migrated_once_however_many_start_together() {
-    let postgres = Postgres::start();
-    let database = Database::create(postgres.url());
-    let url = database.url();
-    let starting: Vec<_> = (0..4)
-        .map(|_| {
-            let url = url.clone();
-            std::thread::spawn(move || migrate(&url))
-        })
-        .collect();
-    for output in starting.into_iter().map(|start| start.join().unwrap()) {
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-    assert_eq!(database.run("SELECT COUNT(*) FROM _sqlx_migrations"), "1");
-    assert_eq!(database.run("SELECT COUNT(*) FROM projects"), "1");
+    assert!(!said.contains(PASSWORD) && !said.contains("hunter2") && !said.contains(SIGNING_KEY), "{said}");
 }
 
 /// What a send came to: its receipt, or the reason that the id was used before.

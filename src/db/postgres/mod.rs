@@ -1,8 +1,11 @@
 //! Postgres: rows are locked, so several nodes may write; connections break, so every wait has an end.
 
 mod connections;
+mod migrate;
 mod open;
+mod place;
 mod types;
+mod url;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,6 +21,9 @@ use super::{Args, FromRow, Row};
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
+/// The setting that names the database, and the one that names its replica.
+const PRIMARY: &str = "database.url";
+const REPLICA: &str = "database.replica_url";
 /// How much longer than the server's own limit a statement is waited for: a server that is there answers before.
 const GRACE: Duration = Duration::from_secs(1);
 

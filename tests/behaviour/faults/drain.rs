@@ -50,7 +50,7 @@ async fn drained(mut stream: Stream) -> Duration {
 async fn drain_with_200_open_streams_loses_nothing_and_ends_in_time() {
     const USERS: usize = 20;
     const STREAMS: usize = 10;
-    let mut server = Server::start();
+    let mut server = Server::alone(&[]);
     let mut ana = server.user("ana").await;
     let users: Vec<String> = (0..USERS).map(|n| format!("user-{n}")).collect();
     let members: Vec<&str> = users.iter().map(String::as_str).chain(["mover"]).collect();
@@ -122,7 +122,7 @@ async fn follow(client: relay_sdk::Client, position: u64) -> Vec<String> {
 
 #[tokio::test]
 async fn a_reader_that_does_not_read_and_a_link_that_is_dead_do_not_hold_the_end_up() {
-    let mut server = Server::with(&[("server.drain_timeout", "3s"), ("server.reconnect_spread", "500ms")]);
+    let mut server = Server::alone(&[("server.drain_timeout", "3s"), ("server.reconnect_spread", "500ms")]);
     let mut ana = server.user("ana").await;
     ana.create_room("general", RoomKind::Private, &[]).await;
     let proxy = Proxy::to(server.address()).await;
@@ -141,7 +141,7 @@ async fn a_reader_that_does_not_read_and_a_link_that_is_dead_do_not_hold_the_end
 
 #[tokio::test]
 async fn sends_on_a_draining_stream_are_still_answered() {
-    let server = Server::start();
+    let server = Server::alone(&[]);
     let mut ana = server.user("ana").await;
     ana.create_room("general", RoomKind::Private, &[]).await;
     let (mut stream, _) = Stream::caught_up(&ana, &[]).await;
@@ -153,7 +153,7 @@ async fn sends_on_a_draining_stream_are_still_answered() {
 
 #[tokio::test]
 async fn a_second_signal_ends_the_process_at_once() {
-    let mut server = Server::with(&[("server.drain_timeout", "60s"), ("server.reconnect_spread", "60s")]);
+    let mut server = Server::alone(&[("server.drain_timeout", "60s"), ("server.reconnect_spread", "60s")]);
     let ana = server.user("ana").await;
     let (mut stream, _) = Stream::caught_up(&ana, &[]).await;
     server.terminate();
@@ -164,7 +164,7 @@ async fn a_second_signal_ends_the_process_at_once() {
 
 #[tokio::test]
 async fn without_streams_a_server_ends_at_once_and_its_data_is_whole() {
-    let mut server = Server::start();
+    let mut server = Server::alone(&[]);
     let mut ana = server.user("ana").await;
     ana.create_room("general", RoomKind::Private, &[]).await;
     let receipts: HashMap<_, _> = [("general", ana.say("general", "hi").await)].into();

@@ -42,7 +42,12 @@ impl Http {
 
     /// Any method.
     pub(crate) fn method(method: &str, server: &Server, path: &str) -> Self {
-        Self { request: Request::builder().method(method), path: path.into(), address: server.address().into() }
+        Self::at(server.address(), method, path)
+    }
+
+    /// Any method, at `127.0.0.1:PORT`.
+    pub(crate) fn at(address: &str, method: &str, path: &str) -> Self {
+        Self { request: Request::builder().method(method), path: path.into(), address: address.into() }
     }
 
     /// With a header.

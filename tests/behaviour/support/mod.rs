@@ -1,7 +1,10 @@
 //! Servers as processes, clients as apps have them, and waiting on conditions instead of sleeping.
 
+mod authority;
 mod clients;
 mod http;
+mod instance;
+mod node;
 mod postgres;
 mod proxy;
 mod raw;
@@ -13,6 +16,7 @@ mod token;
 
 use std::{future::Future, time::Duration};
 
+pub(crate) use authority::{Authority, Certificate};
 pub(crate) use clients::{Clients, error_of, message};
 pub(crate) use http::{Answer, Http};
 pub(crate) use postgres::{Database, Postgres};
@@ -20,7 +24,7 @@ pub(crate) use proxy::Proxy;
 pub(crate) use raw::{Raw, methods};
 pub(crate) use raw_stream::RawStream;
 pub(crate) use run::{relay, relay_with};
-pub(crate) use server::Server;
+pub(crate) use server::{SIGNING_KEY, Server};
 pub(crate) use stream::Stream;
 pub(crate) use token::Token;
 

@@ -1,12 +1,11 @@
 //! Databases on Postgres: one for each test server where the suite runs on it, and whole instances for tests that harm
 //! them.
 
-use std::{
-    io::{BufRead as _, BufReader, Lines, Write as _},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-};
+use std::process::Command;
 
 use uuid::Uuid;
+
+use super::instance::Instance;
 
 /// A database of its own in a running instance. Dropped, it is dropped there.
 pub(crate) struct Database {
@@ -66,44 +65,32 @@ fn command(url: &str, statement: &str) -> Command {
 }
 
 /// A PostgreSQL instance that a test has for itself. Dropped, it is gone.
-pub(crate) struct Postgres {
-    process: Child,
-    orders: Option<ChildStdin>,
-    answers: Lines<BufReader<ChildStdout>>,
-    url: String,
-}
+pub(crate) struct Postgres(Instance);
 
 impl Postgres {
     /// Starts one, which takes a few seconds.
     pub(crate) fn start() -> Self {
-        let serve = "echo \"$RELAY_TEST_POSTGRES_URL\"; \
-             while read order; do $RELAY_TEST_POSTGRES_CTL $order </dev/null >&2; echo done; done";
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/with-postgres");
-        let mut command = Command::new(script);
-        command.args(["sh", "-c", serve]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut process = command.spawn().unwrap();
-        let orders = process.stdin.take();
-        let mut answers = BufReader::new(process.stdout.take().unwrap()).lines();
-        let url = answers.next().expect("PostgreSQL 15 or newer is installed").unwrap();
-        Self { process, orders, answers, url }
+        Self(Instance::start("with-postgres", "RELAY_TEST_POSTGRES"))
     }
 
     /// A superuser's URL.
     pub(crate) fn url(&self) -> &str {
-        &self.url
+        self.0.url()
+    }
+
+    /// Runs a statement in it; answers with what it gives, bare.
+    pub(crate) fn run(&self, statement: &str) -> String {
+        psql(&self.url, statement)
+    }
+
+    /// Writes a file into its data directory, readable for itself alone.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let lines = format!("SELECT unnest(string_to_array($text${}$text$, E'\\n'))", text.trim_end());
+        self.run(&format!("COPY ({lines}) TO PROGRAM 'umask 077; cat > {name}'"));
     }
 
     /// `restart -m immediate` and the like, until it is done.
     pub(crate) fn control(&mut self, order: &str) {
-        writeln!(self.orders.as_mut().unwrap(), "{order}").unwrap();
-        assert_eq!(self.answers.next().unwrap().unwrap(), "done");
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        // Without orders to come, the script ends and takes the instance with it.
-        self.orders = None;
-        let _ = self.process.wait();
+        self.0.control(order);
     }
 }

@@ -1,28 +1,23 @@
-//! A Relay process of its own, on a free port, with a data directory that goes with it.
+//! Relay as a test meets it: one process, or several that are one server to their users.
 
 use std::{
-    io::{BufRead as _, BufReader},
-    path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::ExitStatus,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
-use tempfile::TempDir;
+use uuid::Uuid;
 
-use super::{Clients, Database, Http, Token, within};
+use super::{
+    Clients, Database,
+    node::{Node, Settings},
+};
 
-/// The HS256 key that test servers sign with: 32 bytes of 7, in base64url.
-pub(crate) const SIGNING_KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
-
-/// Where a server that has a settings file finds it, in its data directory.
-const SETTINGS_FILE: &str = "relay.toml";
-
-/// A running server. Dropped, it is killed.
+/// A running server: one node, or as many as RELAY_TEST_NODES says, on one database and one Redis. Who asks it for an
+/// address or for clients gets the next node each time, so that users of one test meet across nodes. Dropped, it is killed.
 pub(crate) struct Server {
-    process: Child,
-    address: String,
-    settings: Vec<(String, String)>,
-    data: TempDir,
-    /// On Postgres, if the suite runs there. Fields go in their order: the process is gone before.
+    nodes: Vec<Node>,
+    next: AtomicUsize,
+    /// On Postgres, if the suite runs there. Fields go in their order: the processes are gone before.
     _database: Option<Database>,
 }
 
@@ -34,132 +29,134 @@ impl Server {
 
     /// A server with some settings of its own, as `section.key`.
     pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
-        Self::on(tempfile::tempdir().unwrap(), settings)
-    }
-
-    fn on(data: TempDir, settings: &[(&str, &str)]) -> Self {
-        let mut settings: Vec<_> = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let database = match settings.iter().any(|(key, _)| key == "database.url") {
-            true => None,
-            false => Database::of_suite(),
-        };
-        settings.extend(database.iter().map(|database| ("database.url".to_owned(), database.url())));
-        let (process, address) = spawn("127.0.0.1:0", data.path().into(), &settings);
-        Self { process, address, settings, data, _database: database }
+        Self::nodes(nodes_of_suite(), settings)
     }
 
     /// A server whose settings file says this, beside some settings of its own.
     pub(crate) fn with_file(text: &str, settings: &[(&str, &str)]) -> Self {
-        let data = tempfile::tempdir().unwrap();
-        std::fs::write(data.path().join(SETTINGS_FILE), text).unwrap();
-        Self::on(data, settings)
+        Self::launch(vec![owned(settings); nodes_of_suite()], text)
     }
 
-    /// `127.0.0.1:PORT`
-    pub(crate) fn address(&self) -> &str {
-        &self.address
+    /// One node wherever the suite runs, for what is about a process as such.
+    pub(crate) fn alone(settings: &[(&str, &str)]) -> Self {
+        Self::nodes(1, settings)
     }
 
-    /// `http://127.0.0.1:PORT`
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+    /// So many nodes with the same settings.
+    pub(crate) fn nodes(count: usize, settings: &[(&str, &str)]) -> Self {
+        Self::launch(vec![owned(settings); count], "")
     }
 
-    /// Where its database and keys lie.
-    pub(crate) fn data_dir(&self) -> PathBuf {
-        self.data.path().into()
-    }
-
-    /// The process id.
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.id()
-    }
-
-    /// kill -9.
-    pub(crate) fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    /// Starts it again on the same port and data.
-    pub(crate) fn restart(&mut self) {
-        (self.process, _) = spawn(&self.address, self.data.path().into(), &self.settings);
-    }
-
-    /// SIGTERM, without waiting.
-    pub(crate) fn terminate(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    /// Waits for its end.
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let wait = async {
-            let mut look = tokio::time::interval(std::time::Duration::from_millis(5));
-            loop {
-                look.tick().await;
-                if let Some(status) = self.process.try_wait().unwrap() {
-                    return status;
-                }
-            }
+    fn launch(mut settings: Vec<Settings>, file: &str) -> Self {
+        let says = |settings: &Settings, name: &str| settings.iter().any(|(key, _)| key == name);
+        let database = match settings.iter().any(|settings| says(settings, "database.url")) {
+            true => None,
+            false => Database::of_suite(),
         };
-        within("the server's end", wait).await
+        let together = settings.len() > 1;
+        let prefix = format!("test-{}", Uuid::new_v4().simple());
+        for settings in &mut settings {
+            settings.extend(database.iter().map(|database| ("database.url".to_owned(), database.url())));
+            if together && !says(settings, "redis.url") {
+                settings.push(("redis.url".into(), redis_of_suite()));
+            }
+            if together {
+                settings.push(("redis.prefix".into(), prefix.clone()));
+            }
+        }
+        Self { nodes: Node::start_all(settings, file), next: AtomicUsize::new(0), _database: database }
     }
 
-    /// Clients of a user, over a connection of their own.
+    /// A certain node.
+    pub(crate) fn node(&self, n: usize) -> &Node {
+        &self.nodes[n]
+    }
+
+    /// Another node at each call, in turn.
+    pub(crate) fn next(&self) -> &Node {
+        &self.nodes[self.next.fetch_add(1, Ordering::Relaxed) % self.nodes.len()]
+    }
+
+    /// `127.0.0.1:PORT` of the next node.
+    pub(crate) fn address(&self) -> &str {
+        self.next().address()
+    }
+
+    /// `http://127.0.0.1:PORT` of the next node.
+    pub(crate) fn url(&self) -> String {
+        self.next().url()
+    }
+
+    /// Clients of a user, over a connection of their own to the next node.
     pub(crate) async fn user(&self, user: &str) -> Clients {
-        Clients::connect(&self.url(), Token::of(user).sign()).await
+        self.next().user(user).await
     }
 
-    /// The SDK's client of a user.
+    /// The SDK's client of a user, at the next node.
     pub(crate) fn sdk(&self, user: &str) -> relay_sdk::Client {
-        relay_sdk::Client::builder(self.url()).token(Token::of(user).sign()).build().unwrap()
+        self.next().sdk(user)
     }
 
-    /// GET over HTTP/1.1: the status and the body.
+    /// GET over HTTP/1.1 from the next node: the status and the body.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
-        let answer = Http::get(self, path).send("").await;
-        (answer.status.as_u16(), answer.text().await)
+        self.next().get(path).await
     }
 
-    /// A metric without labels, by the name that it is shown under.
+    /// kill -9 of every node.
+    pub(crate) fn kill(&mut self) {
+        self.nodes.iter_mut().for_each(Node::kill);
+    }
+
+    /// Starts every node again, on the same port and data.
+    pub(crate) fn restart(&mut self) {
+        self.nodes.iter_mut().for_each(Node::restart);
+    }
+
+    /// SIGTERM to every node, without waiting.
+    pub(crate) fn terminate(&self) {
+        self.nodes.iter().for_each(Node::terminate);
+    }
+
+    /// Waits for the end of every node; answers with the first status that is bad, or a good one.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut all = ExitStatus::default();
+        for node in &mut self.nodes {
+            let status = node.ended().await;
+            if all.success() {
+                all = status;
+            }
+        }
+        all
+    }
+
+    /// A metric without labels, by the name that it is shown under: the sum over all nodes.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
-        let (_, page) = self.get("/metrics").await;
-        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()
+        let mut sum = 0.0;
+        for node in &self.nodes {
+            sum += node.metric(name).await;
+        }
+        sum
     }
 
-    /// Bytes of memory that it has resident.
+    /// Bytes of memory that all nodes have resident.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+        self.nodes.iter().map(Node::resident_bytes).sum()
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn owned(settings: &[(&str, &str)]) -> Settings {
+    settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-fn spawn(listen: &str, data: PathBuf, settings: &[(String, String)]) -> (Child, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
-    command.args(["serve", "--listen", listen, "--data-dir"]).arg(&data);
-    let file = data.join(SETTINGS_FILE);
-    if file.exists() {
-        command.arg("--config").arg(file);
-    }
-    for (key, value) in settings {
-        command.args(["--set", &format!("{key}={value}")]);
-    }
-    command.env("RELAY_AUTH_SIGNING_KEY", SIGNING_KEY);
-    let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let first = lines.next().unwrap().unwrap();
-    let address = first.strip_prefix("relay listening on http://").unwrap().to_owned();
-    // The rest is for people; it is read so that the pipe never fills.
-    std::thread::spawn(move || lines.for_each(drop));
-    (process, address)
+/// How many nodes a server has: RELAY_TEST_NODES, or one.
+fn nodes_of_suite() -> usize {
+    let nodes =
+        std::env::var("RELAY_TEST_NODES").map_or(1, |nodes| nodes.parse().expect("RELAY_TEST_NODES is a number"));
+    let postgres = std::env::var("RELAY_TEST_DATABASE").is_ok_and(|engine| engine == "postgres");
+    assert!(nodes == 1 || nodes > 1 && postgres, "RELAY_TEST_NODES beyond 1 asks for RELAY_TEST_DATABASE=postgres");
+    nodes
+}
+
+fn redis_of_suite() -> String {
+    std::env::var("RELAY_TEST_REDIS_URL").expect("scripts/with-redis sets it")
 }

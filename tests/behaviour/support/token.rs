@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
-use super::server::SIGNING_KEY;
+use super::node::SIGNING_KEY;
 
 /// A token in the making: good unless it is changed.
 pub(crate) struct Token {

@@ -1,0 +1,11 @@
+-- Many nodes on one database.
+
+-- What all Relays that use this database have in common: one row, written by the first that starts.
+CREATE TABLE deployment (
+    id          SMALLINT NOT NULL PRIMARY KEY CHECK (id = 1),
+    signing_key TEXT COLLATE "C" NOT NULL,  -- a fingerprint, which tells nothing of the key
+    updated_at  TIMESTAMPTZ NOT NULL
+);
+
+-- Which members joined lately, in whatever room: kind 6 is a member who joined.
+CREATE INDEX events_joins ON events (occurred_at) WHERE kind = 6;
