@@ -3,12 +3,13 @@
 use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
+use secrecy::ExposeSecret as _;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    bus::{Bus, Ear, LocalBus},
+    bus::{Bus, Ear, Keep, LocalBus, RedisBus},
     chat::{
         Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Limits, LogOptions, PageTokens,
         Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Watch, WatchOptions,
@@ -43,6 +44,7 @@ pub struct App {
     health: HealthReporter,
     stop: CancellationToken,
     stop_writing: CancellationToken,
+    stop_bus: CancellationToken,
     drain_timeout: Duration,
     reconnect_spread: Duration,
     signals: Signals,
@@ -66,7 +68,9 @@ impl App {
         let listener = Listener::bind(config.server.listen, (&config.server).into(), metrics.clone())
             .map_err(|error| format!("cannot listen on {}: {error}", config.server.listen))?;
         let node = uuid::Uuid::now_v7();
-        let (bus, ear): (Arc<dyn Bus>, Ear) = (Arc::new(LocalBus), mpsc::unbounded_channel().1);
+        let mut tasks = Tasks::default();
+        let stop_bus = CancellationToken::new();
+        let (bus, ear) = link(config, &metrics, &mut tasks, &stop_bus).await?;
         let hub_options = HubOptions {
             queue_bytes: config.stream.queue_bytes,
             max_streams_per_user: config.chat.max_streams_per_user,
@@ -101,7 +105,6 @@ impl App {
             metrics.clone(),
         );
 
-        let mut tasks = Tasks::default();
         let (stop, stop_writing) = (CancellationToken::new(), CancellationToken::new());
         let (committed, to_publish) = mpsc::channel(COMMITTED_BATCHES);
         let log_options = LogOptions { queue_bytes: config.chat.append_queue_bytes, batch: config.chat.append_batch };
@@ -162,6 +165,7 @@ impl App {
             health,
             stop,
             stop_writing,
+            stop_bus,
             drain_timeout: config.server.drain_timeout,
             reconnect_spread: config.server.reconnect_spread,
             signals,
@@ -205,9 +209,12 @@ impl App {
         });
         let ending = async {
             while let Some(ended) = self.tasks.next_ended().await {
-                // Only when nobody can send any more does the log write its last.
-                if ended? == "listener" {
-                    self.stop_writing.cancel();
+                match ended? {
+                    // Only when nobody can send any more does the log write its last,
+                    "listener" => self.stop_writing.cancel(),
+                    // and only then is the last told to other nodes.
+                    "publisher" => self.stop_bus.cancel(),
+                    _ => {}
                 }
             }
             self.db.close().await;
@@ -258,6 +265,22 @@ async fn drain(hub: &Hub, encoder: &dyn Encoder, spread: Duration, at_most: Inst
     }
 }
 
+/// This node's end of the bus, if there is one.
+async fn link(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    tasks: &mut Tasks,
+    stop: &CancellationToken,
+) -> Result<(Arc<dyn Bus>, Ear), Failure> {
+    if config.redis.url.expose_secret().is_empty() {
+        return Ok((Arc::new(LocalBus), mpsc::unbounded_channel().1));
+    }
+    let keep = Keep { payloads: config.chat.hot_events, ttl: config.chat.hot_ttl };
+    let (bus, task, ear) = RedisBus::open(&config.redis, keep, metrics.clone()).await?;
+    tasks.spawn("bus", task.run(stop.clone()));
+    Ok((bus, ear))
+}
+
 fn make_data_dir(config: &Config) -> Result<(), Failure> {
     let data_dir = &config.server.data_dir;
     Ok(std::fs::create_dir_all(data_dir).map_err(|e| format!("server.data_dir {}: {e}", data_dir.display()))?)
@@ -274,6 +297,9 @@ pub async fn migrate(config: &Config) -> Result<(), Failure> {
 pub fn check(config: &Config) -> Result<(), Failure> {
     KeyRing::check(&config.auth)?;
     Db::check(&config.database, &config.server.data_dir)?;
+    if !config.redis.url.expose_secret().is_empty() {
+        RedisBus::check(&config.redis)?;
+    }
     telemetry::log_filter(&config.log)?;
     cors(&config.server.cors_origins).map(drop)?;
     Ok(())

@@ -75,6 +75,13 @@ pub struct Metrics {
     pub repairs: Counter,
     pub checks: Counter,
     pub history_reads: Family<HistoryLabels, Counter>,
+    pub bus_up: Gauge,
+    pub bus_deaf: Gauge,
+    pub bus_watched: Gauge,
+    pub bus_published: Counter,
+    pub bus_received: Counter,
+    pub bus_dropped: Counter,
+    pub bus_probe: Histogram,
 }
 
 impl Metrics {
@@ -94,6 +101,13 @@ impl Metrics {
             repairs: Counter::default(),
             checks: Counter::default(),
             history_reads: Family::default(),
+            bus_up: Gauge::default(),
+            bus_deaf: Gauge::default(),
+            bus_watched: Gauge::default(),
+            bus_published: Counter::default(),
+            bus_received: Counter::default(),
+            bus_dropped: Counter::default(),
+            bus_probe: Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0]),
         };
         metrics.registered()
     }
@@ -112,6 +126,17 @@ impl Metrics {
         r.register("repairs", "Times a room's log was read because events did not come", self.repairs.clone());
         r.register("position_checks", "Times rooms' positions were compared with the database", self.checks.clone());
         r.register("history_reads", "Reads of what happened, by where it was found", self.history_reads.clone());
+        r.register("bus_up", "1 while Redis delivers what nodes tell each other", self.bus_up.clone());
+        r.register("bus_deaf", "1 while Redis takes messages and delivers none", self.bus_deaf.clone());
+        r.register("bus_watched", "Channels that this node watches", self.bus_watched.clone());
+        r.register("bus_published", "Messages to other nodes", self.bus_published.clone());
+        r.register("bus_received", "Messages of nodes, this one's own included", self.bus_received.clone());
+        r.register(
+            "bus_dropped",
+            "Messages dropped because too much waited, or Redis was away",
+            self.bus_dropped.clone(),
+        );
+        r.register("bus_probe_seconds", "How long a message of this node to itself takes", self.bus_probe.clone());
         self
     }
 

@@ -17,12 +17,14 @@
 //!   that are watched in [`Heard::Watching`] anew.
 
 mod local;
+mod redis;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 pub use local::LocalBus;
+pub use redis::{Keep, OpenError, RedisBus, RedisTask};
 use tokio::sync::mpsc;
 
 use crate::error::Result;
@@ -51,6 +53,7 @@ pub type Ear = mpsc::UnboundedReceiver<Heard>;
 
 /// How the bus is, for `/ready` and for whoever would rely on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Health {
     /// There is no bus: the node is alone.
     Alone,

@@ -19,12 +19,13 @@ use std::{future::Future, time::Duration};
 pub(crate) use authority::{Authority, Certificate};
 pub(crate) use clients::{Clients, error_of, message};
 pub(crate) use http::{Answer, Http};
+pub(crate) use node::SIGNING_KEY;
 pub(crate) use postgres::{Database, Postgres};
 pub(crate) use proxy::Proxy;
 pub(crate) use raw::{Raw, methods};
 pub(crate) use raw_stream::RawStream;
 pub(crate) use run::{relay, relay_with};
-pub(crate) use server::{SIGNING_KEY, Server};
+pub(crate) use server::Server;
 pub(crate) use stream::Stream;
 pub(crate) use token::Token;
 

@@ -80,7 +80,7 @@ impl Postgres {
 
     /// Runs a statement in it; answers with what it gives, bare.
     pub(crate) fn run(&self, statement: &str) -> String {
-        psql(&self.url, statement)
+        psql(self.url(), statement)
     }
 
     /// Writes a file into its data directory, readable for itself alone.
