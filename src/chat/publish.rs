@@ -19,6 +19,7 @@ use super::{
     piece::{Mark, Piece},
     renewals::Renewals,
     room_of, store, topic,
+    watch::Agenda,
 };
 use crate::{
     bus::{Bus, Ear, Health, Heard},
@@ -89,35 +90,26 @@ pub struct Publisher {
     ear: Ear,
     findings: mpsc::Receiver<Finding>,
     found: mpsc::Sender<Finding>,
-    watching: mpsc::UnboundedSender<Watched>,
+    agenda: Arc<Agenda>,
     ahead: Ahead,
     /// Whether there are other nodes.
     linked: bool,
 }
 
-/// What the bus says of itself, for the position check.
-#[derive(Debug)]
-pub(super) enum Watched {
-    /// From now on what happens on these topics is heard, and what happens to some users.
-    Now(Vec<Topic>),
-    /// Something was lost, or the bus went or came: all is to be looked at.
-    All,
-}
-
 /// What the position check needs of the publisher.
 pub struct Links {
     pub(super) found: mpsc::Sender<Finding>,
-    pub(super) watching: mpsc::UnboundedReceiver<Watched>,
+    pub(super) agenda: Arc<Agenda>,
 }
 
 impl Publisher {
     /// Publishes what arrives on `committed` and `ear`.
     pub fn new(parts: PublisherParts, committed: mpsc::Receiver<Vec<Event>>, ear: Ear) -> (Self, Links) {
         let (found, findings) = mpsc::channel(FINDINGS);
-        let (watching, watched) = mpsc::unbounded_channel();
-        let links = Links { found: found.clone(), watching: watched };
+        let agenda = Arc::new(Agenda::default());
+        let links = Links { found: found.clone(), agenda: agenda.clone() };
         let linked = parts.bus.health() != Health::Alone;
-        (Self { parts, committed, ear, findings, found, watching, ahead: Ahead::default(), linked }, links)
+        (Self { parts, committed, ear, findings, found, agenda, ahead: Ahead::default(), linked }, links)
     }
 
     /// Publishes until the log is closed.
@@ -185,10 +177,9 @@ impl Publisher {
                     names::Subject::Topic(topic) => Some(topic),
                     names::Subject::User | names::Subject::Other => None,
                 });
-                // The check is gone only with the whole node.
-                let _ = self.watching.send(Watched::Now(topics.collect()));
+                self.agenda.look_at(topics);
             }
-            Heard::Up | Heard::Down | Heard::Lost => drop(self.watching.send(Watched::All)),
+            Heard::Up | Heard::Down | Heard::Lost => self.agenda.look_at_all(),
         }
     }
 

@@ -4,13 +4,17 @@
 //! statement for all of them: every `chat.check_interval` while the bus delivers, every `chat.check_interval_alone` while
 //! it does not, and whenever the bus begins to deliver something. In the same way it looks for users who joined rooms.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, time::Instant};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    publish::{Finding, Links, Watched},
+    publish::{Finding, Links},
     room_of, store, topic,
 };
 use crate::{
@@ -48,19 +52,49 @@ pub struct Watch {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     found: mpsc::Sender<Finding>,
-    watching: mpsc::UnboundedReceiver<Watched>,
+    agenda: Arc<Agenda>,
     /// Joinings before this were seen.
     joined_until: Timestamp,
     /// The last look failed: all is to be looked at again soon.
     failed: bool,
 }
 
+/// What is to be looked at before its time: of each topic it is said once, however often the bus says so.
+#[derive(Default)]
+pub(super) struct Agenda {
+    due: Mutex<Due>,
+    changed: Notify,
+}
+
 /// What to look at.
 #[derive(Default)]
 struct Due {
     all: bool,
-    topics: Vec<Topic>,
+    topics: HashSet<Topic>,
     users: bool,
+}
+
+impl Agenda {
+    /// What happens on these topics is heard from now on, and what happens to some users: channels that are no topics are
+    /// theirs.
+    pub(super) fn look_at(&self, topics: impl Iterator<Item = Topic>) {
+        {
+            let mut due = self.due.lock();
+            due.users = true;
+            due.topics.extend(topics);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Something was lost, or the bus went or came.
+    pub(super) fn look_at_all(&self) {
+        self.due.lock().all = true;
+        self.changed.notify_one();
+    }
+
+    fn take(&self) -> Due {
+        std::mem::take(&mut *self.due.lock())
+    }
 }
 
 impl Watch {
@@ -74,9 +108,9 @@ impl Watch {
         metrics: Arc<Metrics>,
         links: Links,
     ) -> Self {
-        let Links { found, watching } = links;
+        let Links { found, agenda } = links;
         let joined_until = clock.now();
-        Self { options, db, hub, bus, clock, metrics, found, watching, joined_until, failed: false }
+        Self { options, db, hub, bus, clock, metrics, found, agenda, joined_until, failed: false }
     }
 
     /// Compares until `stop`. A node that is alone has nothing to compare.
@@ -95,27 +129,23 @@ impl Watch {
     }
 
     /// Waits until there is something to look at.
-    async fn next(&mut self, last: Instant) -> Due {
-        let mut due = Due::default();
+    async fn next(&self, last: Instant) -> Due {
         let interval = match self.bus.health().delivers() && !self.failed {
             true => self.options.interval,
             false => self.options.interval_alone,
         };
-        tokio::select! {
-            Some(watched) = self.watching.recv(), if !self.failed => due.add(watched),
-            () = tokio::time::sleep_until(last + interval) => due.all = true,
-        }
-        if !due.all {
+        let in_time = tokio::time::timeout_at(last + interval, async {
+            self.agenda.changed.notified().await;
             tokio::time::sleep(GATHER).await;
-        }
-        while let Ok(watched) = self.watching.try_recv() {
-            due.add(watched);
-        }
+        });
+        let early = in_time.await.is_ok() && !self.failed;
+        let mut due = self.agenda.take();
+        due.all |= !early;
         due
     }
 
     async fn check(&mut self, due: Due) -> Result<()> {
-        let topics = if due.all { self.hub.topics() } else { due.topics };
+        let topics = if due.all { self.hub.topics() } else { due.topics.into_iter().collect() };
         if due.all || due.users {
             self.check_joinings().await?;
         }
@@ -129,7 +159,7 @@ impl Watch {
         }
         self.metrics.checks.inc();
         let rooms: Vec<_> = topics.iter().map(room_of).collect();
-        let mut gone: std::collections::HashSet<Topic> = topics.into_iter().collect();
+        let mut gone: HashSet<Topic> = topics.into_iter().collect();
         for (room, last) in store::rooms::positions(&self.db, &rooms).await? {
             let topic = topic(&room);
             gone.remove(&topic);
@@ -171,18 +201,5 @@ impl Watch {
     async fn tell(&self, finding: Finding) {
         // If nobody takes it, the node is on its way out.
         let _ = self.found.send(finding).await;
-    }
-}
-
-impl Due {
-    fn add(&mut self, watched: Watched) {
-        match watched {
-            Watched::All => self.all = true,
-            Watched::Now(topics) => {
-                // Channels that are no topics are users'.
-                self.users = true;
-                self.topics.extend(topics);
-            }
-        }
     }
 }

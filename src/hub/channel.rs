@@ -57,9 +57,11 @@ pub(super) struct Channel {
 
 #[derive(Default)]
 struct State {
-    /// Everything up to here was published here, or lies before what this node knows of; what comes after it will be.
-    /// `None`: nobody has found out where the topic stands.
+    /// Everything up to here was published here, or lies before `floor`; what comes after it will be published. `None`:
+    /// nobody has found out where the topic stands.
     head: Option<u64>,
+    /// Everything from here to `head` was published here: who lost the topic by it was taken off.
+    floor: u64,
     subscribers: IndexMap<SessionId, Subscriber>,
     /// Set once it is out of the registry: a session that found it just before must look again.
     closed: bool,
@@ -97,7 +99,7 @@ impl Channel {
             return None;
         }
         let cursor = position - 1;
-        let live = *state.head.get_or_insert(cursor) == cursor;
+        let live = state.stands_at(cursor) == cursor;
         state.insert(session, Behind { cursor, until: live.then_some(cursor) }, live);
         Some(live)
     }
@@ -122,13 +124,14 @@ impl Channel {
 
     /// The log was seen to stand at `last`. Answers whether the channel lags behind it.
     pub(super) fn observe(&self, last: u64) -> bool {
-        *self.state.lock().head.get_or_insert(last) < last
+        self.state.lock().stands_at(last) < last
     }
 
     /// Queues `batch` for every live subscriber; answers those that fell behind by it, and how many got it.
     pub(super) fn publish(&self, topic: &Topic, batch: &Batch) -> (Vec<Arc<Session>>, usize) {
         let mut state = self.state.lock();
         let (mut fell_behind, mut reached) = (Vec::new(), 0);
+        state.stands_at(batch.first() - 1);
         state.head = state.head.max(Some(batch.last()));
         for subscriber in state.subscribers.values_mut().filter(|s| s.live && s.cursor < batch.last()) {
             let contiguous = subscriber.cursor + 1 >= batch.first();
@@ -145,22 +148,26 @@ impl Channel {
     /// Goes on at `end`, with events left out: whoever lacks some is served from the log. Answers who.
     pub(super) fn skip_to(&self, topic: &Topic, end: u64) -> Vec<Arc<Session>> {
         let mut state = self.state.lock();
-        state.head = state.head.max(Some(end));
+        if state.head < Some(end) {
+            (state.head, state.floor) = (Some(end), end + 1);
+        }
         let lack = state.subscribers.values_mut().filter(|s| s.live && s.cursor < end);
-        let fell_behind = lack.map(|subscriber| {
-            let session = subscriber.fall_behind(topic);
-            // Who has the topic still is among what was left out.
-            subscriber.until = None;
-            session
-        });
-        fell_behind.collect()
+        lack.map(|subscriber| subscriber.fall_behind(topic)).collect()
     }
 
     /// Where a session is served from the log; `None` if it is not.
     pub(super) fn behind(&self, session: SessionId) -> Option<Behind> {
         let state = self.state.lock();
-        let subscriber = state.subscribers.get(&session).filter(|s| !s.live)?;
-        Some(Behind { cursor: subscriber.cursor, until: subscriber.until.map(|u| u.max(state.head.unwrap_or(u))) })
+        let &Subscriber { cursor, until, .. } = state.subscribers.get(&session).filter(|s| !s.live)?;
+        let head = state.head.unwrap_or_default();
+        let until = match until {
+            // What was published here since, it may have as well.
+            Some(until) if until + 1 >= state.floor => Some(until.max(head)),
+            // Who has the topic still is among what this node does not know.
+            Some(until) if cursor >= until && until < head => None,
+            until => until,
+        };
+        Some(Behind { cursor, until })
     }
 
     /// Takes a session that is behind at `cursor` to `reached`, with the frames that lead there, whatever its queue holds.
@@ -180,7 +187,7 @@ impl Channel {
         if !subscriber.live {
             return Advance::Behind;
         }
-        state.head = head.or(Some(step.reached));
+        state.stands_at(step.reached);
         Advance::Live
     }
 
@@ -194,6 +201,14 @@ impl Channel {
 }
 
 impl State {
+    /// Where the topic stands: at `position`, if nobody has found out before.
+    fn stands_at(&mut self, position: u64) -> u64 {
+        *self.head.get_or_insert_with(|| {
+            self.floor = position + 1;
+            position
+        })
+    }
+
     fn insert(&mut self, session: &Arc<Session>, Behind { cursor, until }: Behind, live: bool) {
         let subscriber = Subscriber { session: session.clone(), cursor, told: cursor, live, until };
         self.subscribers.entry(session.id()).or_insert(subscriber);
