@@ -17,3 +17,5 @@ use super::traffic::{Plan, Traffic};
 
 /// How late a message may be at another node while the bus is away: what is promised, and something for a busy machine.
 const LATE: Duration = Duration::from_secs(5);
+/// How often nodes with a good bus look into the database in tests where that counts (`chat.check_interval`).
+const CHECK: Duration = Duration::from_secs(5);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use relay_proto::chat::v1::{RoomKind, room_event::Event};
 use tokio::time::Instant;
 
+use super::{CHECK, LATE};
 use crate::support::{Clients, Database, Postgres, Redis, Server, Settings, Stream, within};
 
 /// The nodes of such a test.
@@ -94,6 +95,16 @@ impl Crossing {
             slowest = slowest.max(self.say(from).await);
         }
         slowest
+    }
+
+    /// Says something at every node, while node `deaf` alone is without the bus: it looks into the database every second;
+    /// the others, who do not know of it, hear from it when they look.
+    pub(super) async fn in_time_beside(&mut self, deaf: usize) {
+        for from in 0..self.members.len() {
+            let late = if from == deaf { CHECK + LATE } else { LATE };
+            let took = self.say(from).await;
+            assert!(took < late, "a message from node {from} took {took:?}");
+        }
     }
 
     /// Waits until messages cross as fast as only the bus carries them: a look into the database every second would not
