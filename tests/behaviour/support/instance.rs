@@ -35,6 +35,11 @@ impl Instance {
         &self.url
     }
 
+    /// `127.0.0.1:PORT`
+    pub(super) fn address(&self) -> &str {
+        self.url.rsplit_once('@').unwrap().1.split_once('/').unwrap().0
+    }
+
     /// Has an order carried out.
     pub(super) fn control(&mut self, order: &str) {
         writeln!(self.orders.as_mut().unwrap(), "{order}").unwrap();

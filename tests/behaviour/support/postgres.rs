@@ -89,6 +89,11 @@ impl Postgres {
         self.run(&format!("COPY ({lines}) TO PROGRAM 'umask 077; cat > {name}'"));
     }
 
+    /// `127.0.0.1:PORT`
+    pub(crate) fn address(&self) -> &str {
+        self.0.address()
+    }
+
     /// `restart -m immediate` and the like, until it is done.
     pub(crate) fn control(&mut self, order: &str) {
         self.0.control(order);

@@ -47,6 +47,11 @@ impl Server {
         Self::launch(vec![owned(settings); count], "")
     }
 
+    /// A node for each of these settings.
+    pub(crate) fn each(settings: Vec<Settings>) -> Self {
+        Self::launch(settings, "")
+    }
+
     fn launch(mut settings: Vec<Settings>, file: &str) -> Self {
         let says = |settings: &Settings, name: &str| settings.iter().any(|(key, _)| key == name);
         let database = match settings.iter().any(|settings| says(settings, "database.url")) {
@@ -67,9 +72,19 @@ impl Server {
         Self { nodes: Node::start_all(settings, file), next: AtomicUsize::new(0), _database: database }
     }
 
+    /// How many nodes it has.
+    pub(crate) fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// A certain node.
     pub(crate) fn node(&self, n: usize) -> &Node {
         &self.nodes[n]
+    }
+
+    /// A certain node, to be ended or started.
+    pub(crate) fn node_mut(&mut self, n: usize) -> &mut Node {
+        &mut self.nodes[n]
     }
 
     /// Another node at each call, in turn.
