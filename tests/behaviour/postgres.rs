@@ -1,6 +1,8 @@
 //! Relay on PostgreSQL: how it opens the database, what it asks of it, and what becomes of messages when that goes away.
 
+mod keys;
 mod opening;
+mod replica;
 mod tls;
 
 use std::{

@@ -2,6 +2,7 @@
 
 pub(super) mod append;
 pub(super) mod events;
+pub(super) mod history;
 pub(super) mod messages;
 pub(super) mod rooms;
 
