@@ -2,6 +2,7 @@
 
 mod keys;
 mod opening;
+mod plans;
 mod replica;
 mod tls;
 

@@ -189,24 +189,26 @@ impl Between {
     /// What came after `after`, up to `last`.
     async fn load(db: &Db, room: &RoomKey, after: u64, last: u64) -> Result<Self> {
         let range = || by_room(room).with(after).with(last);
-        let statement = format!(
-            "SELECT {} FROM messages m WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4",
-            messages::COLUMNS
-        );
-        let created: Vec<Message> = db.fetch_all(&statement, range()).await?;
+        let created: Vec<Message> = db.fetch_all(&created_statement(), range()).await?;
         let stored: Vec<Stored> = match created.len() as u64 == last.saturating_sub(after) {
             // Nothing but messages.
             true => Vec::new(),
-            false => {
-                let statement = "SELECT position, kind, actor_id, occurred_at, seq, user_id, detail FROM events \
-                     WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4";
-                db.fetch_all(statement, range()).await?
-            }
+            false => db.fetch_all(STORED, range()).await?,
         };
         let current = Current::load(db, room, &stored).await?;
         Ok(Self { created, stored, current })
     }
 }
+
+pub(super) fn created_statement() -> String {
+    format!(
+        "SELECT {} FROM messages m WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4",
+        messages::COLUMNS
+    )
+}
+
+pub(super) const STORED: &str = "SELECT position, kind, actor_id, occurred_at, seq, user_id, detail FROM events \
+     WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4";
 
 /// What events refer to, as it is now.
 struct Current {
