@@ -15,7 +15,7 @@ use crate::{
         Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Watch, WatchOptions,
     },
     clock::{Clock, SystemClock},
-    config::Config,
+    config::{Config, DatabaseConfig},
     db::Db,
     error::Error,
     hub::{Hub, HubOptions},
@@ -61,12 +61,13 @@ impl App {
         let encoder: Arc<dyn Encoder> = Arc::new(WireEncoder);
         let metrics = Arc::new(Metrics::new());
         let keys = Arc::new(KeyRing::load(&config.auth, &config.server.data_dir)?);
-        let db = Db::open(&config.database, &config.server.data_dir).await?;
+        let db = Db::open(&config.database, &config.server.data_dir, metrics.clone()).await?;
         let projects: HashSet<ProjectId> = identity::projects(&db).await?;
         let tokens = Tokens::new(keys.clone(), projects, clock.clone(), config.auth.leeway);
         // Before any task runs: a port that is taken ends the start, and nothing else.
         let listener = Listener::bind(config.server.listen, (&config.server).into(), metrics.clone())
             .map_err(|error| format!("cannot listen on {}: {error}", config.server.listen))?;
+        identity::agree_on_key(&db, &keys, clock.now()).await?;
         let node = uuid::Uuid::now_v7();
         let mut tasks = Tasks::default();
         let stop_bus = CancellationToken::new();
@@ -286,11 +287,27 @@ fn make_data_dir(config: &Config) -> Result<(), Failure> {
     Ok(std::fs::create_dir_all(data_dir).map_err(|e| format!("server.data_dir {}: {e}", data_dir.display()))?)
 }
 
+/// The database, whatever its replica does.
+async fn open_alone(config: &Config) -> Result<Db, Failure> {
+    let database = DatabaseConfig { replica_url: Default::default(), ..config.database.clone() };
+    Ok(Db::open(&database, &config.server.data_dir, Arc::default()).await?)
+}
+
 /// Brings the schema of the database up to date. Several may do so at once: one does it, the others find it done.
 pub async fn migrate(config: &Config) -> Result<(), Failure> {
     make_data_dir(config)?;
-    Db::open(&config.database, &config.server.data_dir).await?.close().await;
+    open_alone(config).await?.close().await;
     Ok(())
+}
+
+/// Makes the signing key of `config` the one of all Relays on the database. Answers whether it was another before.
+pub async fn adopt_key(config: &Config) -> Result<bool, Failure> {
+    make_data_dir(config)?;
+    let keys = KeyRing::load(&config.auth, &config.server.data_dir)?;
+    let db = open_alone(config).await?;
+    let adopted = identity::adopt_key(&db, &keys, SystemClock.now()).await?;
+    db.close().await;
+    Ok(adopted)
 }
 
 /// Looks at all settings as [`App::start`] would, and touches nothing.

@@ -29,6 +29,9 @@ enum Command {
     },
     /// Bring the database's schema up to date, and end. `serve` does it too.
     Migrate(Settings),
+    /// Make this signing key the one of all nodes on the database, and end. For a key that must not be used any more:
+    /// tokens that it signed are refused once all nodes were restarted with the new one.
+    AdoptKey(Settings),
     /// Print a token for a user.
     Token {
         #[command(flatten)]
@@ -91,8 +94,16 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Serve { settings, listen } => serve(&settings.load(listen)?),
         Command::Migrate(settings) => {
-            migrate(&settings.load(None)?)?;
+            let config = settings.load(None)?;
+            once(&config, app::migrate(&config))?;
             say("the database is up to date")
+        }
+        Command::AdoptKey(settings) => {
+            let config = settings.load(None)?;
+            say(match once(&config, app::adopt_key(&config))? {
+                true => "the database belongs to nodes that sign with this key: restart all of them with it",
+                false => "the database belongs to nodes that sign with this key already",
+            })
         }
         Command::Token { settings, user, project, ttl } => {
             let config = settings.load(None)?;
@@ -122,11 +133,12 @@ fn serve(config: &Config) -> Result<(), Failure> {
     })
 }
 
-fn migrate(config: &Config) -> Result<(), Failure> {
+/// Runs a command that is done with, once, on the database.
+fn once<T>(config: &Config, command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     check(config)?;
     telemetry::init_logs(&config.log)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(app::migrate(config))
+    runtime.block_on(command)
 }
 
 /// What a newcomer can copy.

@@ -1,7 +1,7 @@
 //! What operators see: logs on standard error, metrics for Prometheus.
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
@@ -34,7 +34,7 @@ pub struct CallLabels {
 }
 
 /// Where history was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HistorySource {
     /// This node's memory.
     Memory,
@@ -51,6 +51,18 @@ pub enum HistorySource {
 pub struct HistoryLabels {
     /// Where.
     pub from: HistorySource,
+}
+
+impl EncodeLabelValue for HistorySource {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::Replica => "replica",
+            Self::Primary => "primary",
+        }
+        .encode(encoder)
+    }
 }
 
 impl From<HistorySource> for HistoryLabels {
@@ -75,6 +87,7 @@ pub struct Metrics {
     pub repairs: Counter,
     pub checks: Counter,
     pub history_reads: Family<HistoryLabels, Counter>,
+    pub database_reads: Counter,
     pub bus_up: Gauge,
     pub bus_deaf: Gauge,
     pub bus_watched: Gauge,
@@ -101,6 +114,7 @@ impl Metrics {
             repairs: Counter::default(),
             checks: Counter::default(),
             history_reads: Family::default(),
+            database_reads: Counter::default(),
             bus_up: Gauge::default(),
             bus_deaf: Gauge::default(),
             bus_watched: Gauge::default(),
@@ -126,6 +140,8 @@ impl Metrics {
         r.register("repairs", "Times a room's log was read because events did not come", self.repairs.clone());
         r.register("position_checks", "Times rooms' positions were compared with the database", self.checks.clone());
         r.register("history_reads", "Reads of what happened, by where it was found", self.history_reads.clone());
+        let reads = self.database_reads.clone();
+        r.register("database_reads", "Statements that only read, outside of transactions that write", reads);
         r.register("bus_up", "1 while Redis delivers what nodes tell each other", self.bus_up.clone());
         r.register("bus_deaf", "1 while Redis takes messages and delivers none", self.bus_deaf.clone());
         r.register("bus_watched", "Channels that this node watches", self.bus_watched.clone());
@@ -138,6 +154,11 @@ impl Metrics {
         );
         r.register("bus_probe_seconds", "How long a message of this node to itself takes", self.bus_probe.clone());
         self
+    }
+
+    /// Counts a read of what happened.
+    pub fn read_history(&self, from: HistorySource) {
+        self.history_reads.get_or_create(&from.into()).inc();
     }
 
     /// All of them in the OpenMetrics text format.

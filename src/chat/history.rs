@@ -148,7 +148,7 @@ impl History {
     }
 
     fn count(&self, source: HistorySource) {
-        self.metrics.history_reads.get_or_create(&source.into()).inc();
+        self.metrics.read_history(source);
     }
 
     /// Puts the last events of a room into memory: from Redis, or else, from `wanted.0` to `wanted.1`, from the database.
@@ -216,7 +216,7 @@ impl History {
     async fn events(&self, room: &RoomKey, after: u64, last: u64) -> Result<Option<Vec<super::Event>>> {
         // Never closed.
         let _turn = self.turns.acquire().await.map_err(|closed| Error::internal(&closed))?;
-        self.count(HistorySource::Primary);
+        // It counts by itself where it reads.
         store::events::read(&self.db, room, after, last).await
     }
 }

@@ -17,6 +17,7 @@ use super::{
     store,
 };
 use crate::{
+    db::Db,
     error::{Error, Reason, Result},
     id::{RoomId, RoomKey, UserId, UserKey},
 };
@@ -162,10 +163,14 @@ impl Chat {
     /// One message.
     pub async fn get_message(&self, caller: &UserKey, room: RoomId, seq: u64) -> Result<Reacted> {
         let key = caller.room(room);
-        require_reader(self, &key, &caller.user).await?;
-        let message = store::messages::get(self.db(), &key, seq).await?.ok_or_else(|| not_found(seq))?;
-        let reactions = store::messages::reactions(self.db(), &key, seq, seq, &caller.user).await?;
-        Ok((message, reactions.into_iter().map(|(_, reaction)| reaction).collect()))
+        let standing = require_reader(self, &key, &caller.user).await?;
+        let room = &key;
+        let found = store::history::read(self.db(), room, standing.last_position, |db| async move {
+            let Some(message) = store::messages::get(&db, room, seq).await? else { return Ok(None) };
+            let reactions = store::messages::reactions(&db, room, seq, seq, &caller.user).await?;
+            Ok(Some((message, reactions.into_iter().map(|(_, reaction)| reaction).collect())))
+        });
+        found.await?.ok_or_else(|| not_found(seq))
     }
 
     /// A page of a room's messages.
@@ -185,10 +190,14 @@ impl Chat {
             let next_page_token = next.map(|seq| self.pages().seal(&list, &[&seq.to_string()]));
             return Ok(Listed { page: Page { items, next_page_token }, position: standing.last_position });
         }
-        let mut messages = store::messages::list(self.db(), &key, start, range.upwards, range.limit + 1).await?;
-        let beyond = messages.get(range.limit).map(|m| m.seq);
-        messages.truncate(range.limit);
-        let mut items = self.with_reactions(&key, messages, &caller.user).await?;
+        let room = &key;
+        let (mut items, beyond) = store::history::read(self.db(), room, standing.last_position, |db| async move {
+            let mut messages = store::messages::list(&db, room, start, range.upwards, range.limit + 1).await?;
+            let beyond = messages.get(range.limit).map(|m| m.seq);
+            messages.truncate(range.limit);
+            Ok((with_reactions(&db, room, messages, &caller.user).await?, beyond))
+        })
+        .await?;
         let fits = fitting(&items);
         let next = items.get(fits).map(|(m, _)| m.seq).or(beyond);
         items.truncate(fits);
@@ -216,18 +225,18 @@ impl Chat {
         let next = items.last().map(|(message, _)| message.seq - 1).filter(|seq| *seq > 0);
         Some((items, next))
     }
+}
 
-    async fn with_reactions(&self, room: &RoomKey, messages: Vec<Message>, caller: &UserId) -> Result<Vec<Reacted>> {
-        let first = messages.iter().map(|m| m.seq).min();
-        let last = messages.iter().map(|m| m.seq).max();
-        let (Some(first), Some(last)) = (first, last) else { return Ok(Vec::new()) };
-        let mut reactions = store::messages::reactions(self.db(), room, first, last, caller).await?;
-        let items = messages.into_iter().map(|message| {
-            let own = reactions.extract_if(.., |(seq, _)| *seq == message.seq).map(|(_, r)| r).collect();
-            (message, own)
-        });
-        Ok(items.collect())
-    }
+async fn with_reactions(db: &Db, room: &RoomKey, messages: Vec<Message>, caller: &UserId) -> Result<Vec<Reacted>> {
+    let first = messages.iter().map(|m| m.seq).min();
+    let last = messages.iter().map(|m| m.seq).max();
+    let (Some(first), Some(last)) = (first, last) else { return Ok(Vec::new()) };
+    let mut reactions = store::messages::reactions(db, room, first, last, caller).await?;
+    let items = messages.into_iter().map(|message| {
+        let own = reactions.extract_if(.., |(seq, _)| *seq == message.seq).map(|(_, r)| r).collect();
+        (message, own)
+    });
+    Ok(items.collect())
 }
 
 /// How many of these fit on a page; at least one.

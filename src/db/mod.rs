@@ -8,7 +8,7 @@ mod row;
 mod sqlite;
 mod value;
 
-use std::{fmt, path::Path};
+use std::{fmt, path::Path, sync::Arc};
 
 pub use row::{FromRow, Row, RowError, RowResult};
 use secrecy::ExposeSecret as _;
@@ -16,7 +16,8 @@ pub use value::{Args, Value};
 
 use crate::{
     config::DatabaseConfig,
-    error::{Error, Result},
+    error::{Error, Reason, Result},
+    telemetry::Metrics,
 };
 
 /// The database could not be opened. The message says what to do.
@@ -29,12 +30,16 @@ pub struct OpenError(String);
 #[derive(Clone)]
 pub struct Db {
     engine: Engine,
+    replica: Option<postgres::Replica>,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Clone)]
 enum Engine {
     Sqlite(sqlite::Sqlite),
     Postgres(postgres::Postgres),
+    /// Rows of a moment ago, and no transactions.
+    Replica(postgres::Replica),
 }
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves nothing behind.
@@ -64,20 +69,47 @@ fn is_postgres(config: &DatabaseConfig) -> bool {
 
 impl Db {
     /// Opens the database that `config` names, or the one under `data_dir`, and brings its schema up to date.
-    pub async fn open(config: &DatabaseConfig, data_dir: &Path) -> std::result::Result<Self, OpenError> {
+    pub async fn open(
+        config: &DatabaseConfig,
+        data_dir: &Path,
+        metrics: Arc<Metrics>,
+    ) -> std::result::Result<Self, OpenError> {
+        Self::check(config, data_dir)?;
         let engine = match is_postgres(config) {
             true => Engine::Postgres(postgres::Postgres::open(config).await?),
             false => Engine::Sqlite(sqlite::Sqlite::open(config, data_dir).await?),
         };
-        Ok(Self { engine })
+        let replica = match config.replica_url.expose_secret() {
+            "" => None,
+            _ => Some(postgres::Replica::open(config).await?),
+        };
+        Ok(Self { engine, replica, metrics })
     }
 
     /// Looks at the settings, and opens nothing.
     pub fn check(config: &DatabaseConfig, data_dir: &Path) -> std::result::Result<(), OpenError> {
         match is_postgres(config) {
             true => postgres::check(config),
-            false => sqlite::path(config, data_dir).map(drop),
+            false if config.replica_url.expose_secret().is_empty() => sqlite::path(config, data_dir).map(drop),
+            false => Err(OpenError("database.replica_url: only Postgres has replicas; name it in database.url".into())),
         }
+    }
+
+    /// Whether other programs may work on it at the same time.
+    pub fn is_shared(&self) -> bool {
+        !matches!(self.engine, Engine::Sqlite(_))
+    }
+
+    /// A database that holds what this one held a moment ago, if there is one and it answers. Who reads from it asks it
+    /// first how far it is, and is ready for errors: it may be gone the next moment.
+    pub fn replica(&self) -> Option<Self> {
+        let replica = self.replica.as_ref().filter(|replica| replica.is_here())?.clone();
+        Some(Self { engine: Engine::Replica(replica), replica: None, metrics: self.metrics.clone() })
+    }
+
+    /// Where what is read is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Begins a transaction that may write. On SQLite it waits for the one before it.
@@ -85,17 +117,23 @@ impl Db {
         let engine = match &self.engine {
             Engine::Sqlite(engine) => TxEngine::Sqlite(engine.begin().await.map_err(storage)?),
             Engine::Postgres(engine) => TxEngine::Postgres(engine.begin().await.map_err(storage)?),
+            Engine::Replica(_) => return Err(Error::internal(&"a replica takes no writes")),
         };
         Ok(Tx { engine })
     }
 
     /// Reads all rows that `statement` gives.
     pub async fn fetch_all<T: FromRow>(&self, statement: &str, args: Args) -> Result<Vec<T>> {
+        self.metrics.database_reads.inc();
         match &self.engine {
-            Engine::Sqlite(engine) => engine.fetch_all(statement, args).await,
-            Engine::Postgres(engine) => engine.fetch_all(statement, args).await,
+            Engine::Sqlite(engine) => engine.fetch_all(statement, args).await.map_err(storage),
+            Engine::Postgres(engine) => engine.fetch_all(statement, args).await.map_err(storage),
+            // It says by itself that it is away: once, and not as an error, because there is another place to read.
+            Engine::Replica(engine) => engine
+                .fetch_all(statement, args)
+                .await
+                .map_err(|_| Error::new(Reason::StorageUnavailable, "the replica did not answer")),
         }
-        .map_err(storage)
     }
 
     /// Reads the row that `statement` gives, if any.
@@ -107,7 +145,7 @@ impl Db {
     pub fn dialect(&self) -> Dialect {
         match &self.engine {
             Engine::Sqlite(_) => Dialect::ValueLists,
-            Engine::Postgres(_) => Dialect::ArraysAndLocks,
+            Engine::Postgres(_) | Engine::Replica(_) => Dialect::ArraysAndLocks,
         }
     }
 
@@ -118,9 +156,13 @@ impl Db {
 
     /// Ends all connections; what was committed is on disk.
     pub async fn close(&self) {
+        if let Some(replica) = &self.replica {
+            replica.close().await;
+        }
         match &self.engine {
             Engine::Sqlite(engine) => engine.close().await,
             Engine::Postgres(engine) => engine.close().await,
+            Engine::Replica(engine) => engine.close().await,
         }
     }
 }

@@ -147,6 +147,12 @@ impl FromRow for (i64,) {
     }
 }
 
+impl FromRow for (String,) {
+    fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+        Ok((row.text()?,))
+    }
+}
+
 impl<A: FromRow, B: FromRow> FromRow for (A, B) {
     fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
         Ok((row.read()?, row.read()?))

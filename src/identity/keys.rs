@@ -22,6 +22,8 @@ pub struct KeyError(String);
 pub(super) struct VerifyingKey {
     pub(super) algorithm: Algorithm,
     pub(super) key: DecodingKey,
+    /// Of a key that can sign as well.
+    fingerprint: Option<String>,
 }
 
 /// All keys, by `kid`.
@@ -29,6 +31,7 @@ pub struct KeyRing {
     signing_kid: String,
     signing: EncodingKey,
     page_tokens: [u8; 32],
+    fingerprint: String,
     verifying: HashMap<String, VerifyingKey>,
 }
 
@@ -39,13 +42,14 @@ impl KeyRing {
             Some(secret) => secret,
             None => stored_key(&data_dir.join("keys").join("signing.key"))?,
         };
-        let own = VerifyingKey { algorithm: Algorithm::HS256, key: DecodingKey::from_secret(&secret) };
+        let own = VerifyingKey::hs256(&secret);
         let mut verifying = further_keys(config)?;
         verifying.insert(config.signing_kid.clone(), own);
         Ok(Self {
             signing_kid: config.signing_kid.clone(),
             signing: EncodingKey::from_secret(&secret),
             page_tokens: derive(&secret, b"relay page tokens"),
+            fingerprint: fingerprint(&secret),
             verifying,
         })
     }
@@ -68,6 +72,23 @@ impl KeyRing {
     /// The key for page tokens: its own, so that it tells nothing of the signing key.
     pub fn page_tokens(&self) -> [u8; 32] {
         self.page_tokens
+    }
+
+    /// What the signing key is known by. It tells nothing of the key.
+    pub(super) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Whether tokens are accepted that were signed with the key of this fingerprint.
+    pub(super) fn accepts(&self, fingerprint: &str) -> bool {
+        self.verifying.values().any(|key| key.fingerprint.as_deref() == Some(fingerprint))
+    }
+}
+
+impl VerifyingKey {
+    fn hs256(secret: &[u8]) -> Self {
+        let key = DecodingKey::from_secret(secret);
+        Self { algorithm: Algorithm::HS256, key, fingerprint: Some(fingerprint(secret)) }
     }
 }
 
@@ -104,6 +125,10 @@ fn derive(secret: &[u8], purpose: &[u8]) -> [u8; 32] {
     }
 }
 
+fn fingerprint(secret: &[u8]) -> String {
+    derive(secret, b"relay signing key")[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn secret_bytes(secret: &SecretString, setting: &str) -> Result<Vec<u8>, KeyError> {
     BASE64
         .decode(secret.expose_secret().trim())
@@ -115,10 +140,10 @@ fn secret_bytes(secret: &SecretString, setting: &str) -> Result<Vec<u8>, KeyErro
 }
 
 fn verifying_key(config: &KeyConfig, setting: &str) -> Result<(String, VerifyingKey), KeyError> {
-    let (kid, algorithm, key) = match config {
+    let (kid, key) = match config {
         KeyConfig::Hs256 { kid, secret } => {
             let secret = secret_bytes(secret, &format!("{setting}.secret"))?;
-            (kid, Algorithm::HS256, DecodingKey::from_secret(&secret))
+            (kid, VerifyingKey::hs256(&secret))
         }
         KeyConfig::EdDsa { kid, public_key } => {
             let wrong = || KeyError(format!("{setting}.public_key: is no Ed25519 public key, as 32 bytes or PEM"));
@@ -127,13 +152,13 @@ fn verifying_key(config: &KeyConfig, setting: &str) -> Result<(String, Verifying
                 true => DecodingKey::from_ed_pem(public_key.as_bytes()).map_err(|_| wrong())?,
                 false => raw().map(|bytes| DecodingKey::from_ed_der(&bytes)).ok_or_else(wrong)?,
             };
-            (kid, Algorithm::EdDSA, key)
+            (kid, VerifyingKey { algorithm: Algorithm::EdDSA, key, fingerprint: None })
         }
     };
     if kid.is_empty() {
         return Err(KeyError(format!("{setting}.kid: is empty")));
     }
-    Ok((kid.clone(), VerifyingKey { algorithm, key }))
+    Ok((kid.clone(), key))
 }
 
 /// The key in `path`, made there if it is missing.

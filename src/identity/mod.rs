@@ -1,8 +1,10 @@
 //! Who calls: tokens become a [`Caller`].
 
+mod deployment;
 mod keys;
 mod tokens;
 
+pub use deployment::{DeploymentError, adopt_key, agree_on_key};
 pub use keys::{KeyError, KeyRing};
 pub use tokens::{Tokens, mint};
 

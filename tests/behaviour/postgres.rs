@@ -1,6 +1,9 @@
 //! Relay on PostgreSQL: how it opens the database, what it asks of it, and what becomes of messages when that goes away.
 
+mod keys;
 mod opening;
+mod plans;
+mod replica;
 mod tls;
 
 use std::{

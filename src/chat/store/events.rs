@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{by_room, messages, rooms};
+use super::{by_room, history, messages, rooms};
 use crate::{
     chat::{
         event::{Event, EventBody},
@@ -132,22 +132,9 @@ pub(in crate::chat) async fn end(db: &Db, room: &RoomKey) -> Result<Option<u64>>
 /// Reads the events after `after` up to `last`, both known to be in the log, in the order of their positions, as they are
 /// now. `None`: some of them have been forgotten.
 pub(in crate::chat) async fn read(db: &Db, room: &RoomKey, after: u64, last: u64) -> Result<Option<Vec<Event>>> {
-    let statement = format!(
-        "SELECT {} FROM messages m WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4",
-        messages::COLUMNS
-    );
-    let range = || by_room(room).with(after).with(last);
-    let created: Vec<Message> = db.fetch_all(&statement, range()).await?;
-    let stored: Vec<Stored> = match created.len() as u64 == last.saturating_sub(after) {
-        // Nothing but messages.
-        true => Vec::new(),
-        false => {
-            let statement = "SELECT position, kind, actor_id, occurred_at, seq, user_id, detail FROM events \
-                 WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4";
-            db.fetch_all(statement, range()).await?
-        }
-    };
-    let current = Current::load(db, room, &stored).await?;
+    // As new as the room is, not only as the page: nothing of a message that was changed or deleted since is shown.
+    let between = |db: Db| async move { Between::load(&db, room, after, last).await };
+    let Between { created, stored, current } = history::read_newest(db, room, between).await?;
     let mut events: Vec<Event> = created
         .into_iter()
         .map(|message| Event {
@@ -190,6 +177,38 @@ pub(in crate::chat) async fn joinings(db: &Db, since: Timestamp, limit: u64) -> 
     );
     db.fetch_all(&statement, Args::new().with(since).with(limit)).await
 }
+
+/// The rows of a part of a log.
+struct Between {
+    created: Vec<Message>,
+    stored: Vec<Stored>,
+    current: Current,
+}
+
+impl Between {
+    /// What came after `after`, up to `last`.
+    async fn load(db: &Db, room: &RoomKey, after: u64, last: u64) -> Result<Self> {
+        let range = || by_room(room).with(after).with(last);
+        let created: Vec<Message> = db.fetch_all(&created_statement(), range()).await?;
+        let stored: Vec<Stored> = match created.len() as u64 == last.saturating_sub(after) {
+            // Nothing but messages.
+            true => Vec::new(),
+            false => db.fetch_all(STORED, range()).await?,
+        };
+        let current = Current::load(db, room, &stored).await?;
+        Ok(Self { created, stored, current })
+    }
+}
+
+pub(super) fn created_statement() -> String {
+    format!(
+        "SELECT {} FROM messages m WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4",
+        messages::COLUMNS
+    )
+}
+
+pub(super) const STORED: &str = "SELECT position, kind, actor_id, occurred_at, seq, user_id, detail FROM events \
+     WHERE project_id = $1 AND room_id = $2 AND position > $3 AND position <= $4";
 
 /// What events refer to, as it is now.
 struct Current {

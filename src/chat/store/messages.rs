@@ -76,12 +76,15 @@ pub(in crate::chat) async fn list(
     upwards: bool,
     limit: usize,
 ) -> Result<Vec<Message>> {
+    db.fetch_all(&list_statement(upwards), by_room(room).with(start).with(limit as u64)).await
+}
+
+pub(super) fn list_statement(upwards: bool) -> String {
     let (compare, order) = if upwards { (">=", "ASC") } else { ("<=", "DESC") };
-    let statement = format!(
+    format!(
         "SELECT {COLUMNS} FROM messages m WHERE project_id = $1 AND room_id = $2 AND seq {compare} $3 \
          ORDER BY seq {order} LIMIT $4"
-    );
-    db.fetch_all(&statement, by_room(room).with(start).with(limit as u64)).await
+    )
 }
 
 /// Writes new content.
@@ -201,6 +204,14 @@ impl FromRow for ReactionRow {
     }
 }
 
+pub(super) const REACTIONS: &str = "SELECT seq, emoji, user_id, rank, count, mine FROM ( \
+         SELECT seq, emoji, user_id, position, \
+                    ROW_NUMBER() OVER (PARTITION BY seq, emoji ORDER BY position) AS rank, \
+                    COUNT(*) OVER (PARTITION BY seq, emoji) AS count, \
+                    MAX(CASE WHEN user_id = $5 THEN 1 ELSE 0 END) OVER (PARTITION BY seq, emoji) AS mine \
+             FROM reactions WHERE project_id = $1 AND room_id = $2 AND seq BETWEEN $3 AND $4) AS ranked \
+         WHERE rank <= $6 ORDER BY seq, position";
+
 /// The reactions on the messages from `first` to `last`, as `(seq, summary)` in the order in which emoji first came.
 pub(in crate::chat) async fn reactions(
     db: &Db,
@@ -209,15 +220,8 @@ pub(in crate::chat) async fn reactions(
     last: u64,
     caller: &UserId,
 ) -> Result<Vec<(u64, ReactionSummary)>> {
-    let statement = "SELECT seq, emoji, user_id, rank, count, mine FROM ( \
-             SELECT seq, emoji, user_id, position, \
-                    ROW_NUMBER() OVER (PARTITION BY seq, emoji ORDER BY position) AS rank, \
-                    COUNT(*) OVER (PARTITION BY seq, emoji) AS count, \
-                    MAX(CASE WHEN user_id = $5 THEN 1 ELSE 0 END) OVER (PARTITION BY seq, emoji) AS mine \
-             FROM reactions WHERE project_id = $1 AND room_id = $2 AND seq BETWEEN $3 AND $4) AS ranked \
-         WHERE rank <= $6 ORDER BY seq, position";
     let args = by_room(room).with(first).with(last).with(caller).with(REACTION_USERS_SHOWN as u64);
-    let rows: Vec<ReactionRow> = db.fetch_all(statement, args).await?;
+    let rows: Vec<ReactionRow> = db.fetch_all(REACTIONS, args).await?;
     let mut summaries: Vec<(u64, ReactionSummary)> = Vec::new();
     for row in rows {
         if row.rank == 1 {

@@ -2,6 +2,7 @@
 
 pub(super) mod append;
 pub(super) mod events;
+pub(super) mod history;
 pub(super) mod messages;
 pub(super) mod rooms;
 
@@ -56,4 +57,59 @@ fn placeholders(n: usize, width: usize) -> String {
 /// Rows of a batch are filled up to the next power of two: so there are few different statements, and each stays prepared.
 fn padded(n: usize) -> usize {
     n.next_power_of_two()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        config::{self, Overrides},
+        db::{Db, FromRow},
+        id::{ProjectId, RoomId},
+    };
+
+    /// A line of `EXPLAIN QUERY PLAN`.
+    struct Step(String);
+
+    impl FromRow for Step {
+        fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+            let (_, _, _) = (row.int()?, row.int()?, row.int()?);
+            Ok(Self(row.text()?))
+        }
+    }
+
+    /// SQLite chooses without looking at the rows; for Postgres see `tests/behaviour/postgres/plans.rs`.
+    #[tokio::test]
+    async fn history_is_read_by_index_however_long_it_is() {
+        let config = config::load(&Overrides::default(), std::iter::empty()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&config.database, folder.path(), Arc::default()).await.unwrap();
+        let room = RoomKey {
+            project: ProjectId::parse("default", "project").unwrap(),
+            room: RoomId::parse("r", "room").unwrap(),
+        };
+        let range = || by_room(&room).with(1_u64).with(50_u64);
+        for (statement, args, index) in [
+            (messages::list_statement(true), range(), "PRIMARY KEY (project_id=? AND room_id=? AND seq>?)"),
+            (messages::list_statement(false), range(), "PRIMARY KEY (project_id=? AND room_id=? AND seq<?)"),
+            (events::created_statement(), range(), "(project_id=? AND room_id=? AND position>? AND position<?)"),
+            (events::STORED.to_owned(), range(), "(project_id=? AND room_id=? AND position>? AND position<?)"),
+            (
+                messages::REACTIONS.to_owned(),
+                range().with("ana").with(10_u64),
+                "(project_id=? AND room_id=? AND seq>? AND seq<?)",
+            ),
+        ] {
+            let plan: Vec<Step> = db.fetch_all(&format!("EXPLAIN QUERY PLAN {statement}"), args).await.unwrap();
+            let plan: Vec<String> = plan.into_iter().map(|step| step.0).collect();
+            assert!(plan.iter().any(|step| step.contains(index)), "{statement}: {plan:?}");
+            for table in ["m", "messages", "events", "reactions"] {
+                assert!(!plan.iter().any(|step| step == &format!("SCAN {table}")), "{statement}: {plan:?}");
+            }
+            let sorts = plan.iter().any(|step| step.contains("TEMP B-TREE"));
+            assert!(!sorts || statement == messages::REACTIONS, "{statement}: {plan:?}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ mod connections;
 mod migrate;
 mod open;
 mod place;
+mod replica;
 mod types;
 mod url;
 
@@ -11,6 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use connections::{Connections, Lent};
 pub(super) use open::check;
+pub(super) use replica::Replica;
 use sqlx::{
     AssertSqlSafe, Executor as _,
     postgres::{PgArguments, PgRow},
@@ -31,7 +33,14 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Postgres {
     writers: Arc<Connections>,
-    readers: Arc<Connections>,
+    reader: Reader,
+    patience: Duration,
+}
+
+/// Reads, each on a connection of its own.
+#[derive(Clone)]
+struct Reader {
+    connections: Arc<Connections>,
     patience: Duration,
 }
 
@@ -62,9 +71,20 @@ impl Postgres {
     }
 
     pub(super) async fn fetch_all<T: FromRow>(&self, statement: &str, args: Args) -> Result<Vec<T>> {
+        self.reader.fetch_all(statement, args).await
+    }
+
+    pub(super) async fn close(&self) {
+        self.reader.connections.close().await;
+        self.writers.close().await;
+    }
+}
+
+impl Reader {
+    async fn fetch_all<T: FromRow>(&self, statement: &str, args: Args) -> Result<Vec<T>> {
         let rows = match self.fetch_once(statement, args.clone()).await {
             Err(error) if is_stale(&error) => {
-                self.readers.forget_idle();
+                self.connections.forget_idle();
                 self.fetch_once(statement, args).await?
             }
             fetched => fetched?,
@@ -74,18 +94,13 @@ impl Postgres {
 
     async fn fetch_once(&self, statement: &str, args: Args) -> Result<Vec<PgRow>> {
         let query = query(statement, args)?;
-        let mut lent = self.readers.lend().await?;
+        let mut lent = self.connections.lend().await?;
         let rows = limited(self.patience, lent.connection.fetch_all(query)).await;
         // A statement that the server refused leaves the connection in order.
         if !matches!(&rows, Err(error) if is_lost(error)) {
             lent.give_back();
         }
         rows
-    }
-
-    pub(super) async fn close(&self) {
-        self.readers.close().await;
-        self.writers.close().await;
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _, postgres::PgConnectOptions};
 
-use super::{Connections, GRACE, PRIMARY, Postgres, connections::Limits, migrate::migrate, place::Place, url};
+use super::{
+    Connections, GRACE, PRIMARY, Postgres, REPLICA, Reader, connections::Limits, migrate::migrate, place::Place, url,
+};
 use crate::{config::DatabaseConfig, db::OpenError};
 
 /// The oldest version that Relay is tested with.
@@ -12,9 +15,13 @@ const OLDEST: i64 = 15;
 
 type Result<T> = std::result::Result<T, OpenError>;
 
-/// Looks at the URL.
+/// Looks at the URLs.
 pub(in crate::db) fn check(config: &DatabaseConfig) -> Result<()> {
-    url::parse(PRIMARY, &config.url).map(drop)
+    url::parse(PRIMARY, &config.url)?;
+    match config.replica_url.expose_secret() {
+        "" => Ok(()),
+        _ => url::parse(REPLICA, &config.replica_url).map(drop),
+    }
 }
 
 /// What every connection of Relay's has in common; a statement ends after `patience`.
@@ -36,11 +43,9 @@ impl Postgres {
         let _ = connection.close().await;
         let limits = Limits { turn: config.statement_timeout, connect: config.connect_timeout };
         let connections = |max| Connections::new(options.clone(), max, limits);
-        Ok(Self {
-            writers: connections(config.write_connections),
-            readers: connections(config.read_connections),
-            patience: config.statement_timeout + GRACE,
-        })
+        let patience = config.statement_timeout + GRACE;
+        let reader = Reader { connections: connections(config.read_connections), patience };
+        Ok(Self { writers: connections(config.write_connections), reader, patience })
     }
 }
 

@@ -16,13 +16,19 @@ pub(super) struct Instance {
 impl Instance {
     /// Has `scripts/{script}` start one, which leaves `{prefix}_URL` and `{prefix}_CTL` to its command.
     pub(super) fn start(script: &str, prefix: &str) -> Self {
+        Self::start_with(script, prefix, &[])
+    }
+
+    /// The same with these variables in the script's environment.
+    pub(super) fn start_with(script: &str, prefix: &str, environment: &[(&str, &str)]) -> Self {
         let serve = format!(
             "echo \"${prefix}_URL\"; \
              while read order; do if ${prefix}_CTL $order </dev/null >&2; then echo done; else echo failed; fi; done"
         );
         let path = format!("{}/scripts/{script}", env!("CARGO_MANIFEST_DIR"));
         let mut command = Command::new(path);
-        command.args(["sh", "-c", &serve]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args(["sh", "-c", &serve]).envs(environment.iter().copied());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().unwrap();
         let orders = process.stdin.take();
         let mut answers = BufReader::new(process.stdout.take().unwrap()).lines();

@@ -108,11 +108,15 @@ impl Node {
         (answer.status.as_u16(), answer.text().await)
     }
 
-    /// A metric without labels, by the name that it is shown under.
+    /// A metric by the name that it is shown under, with its labels if it has any.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let (_, page) = self.get("/metrics").await;
         let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()
+        match value {
+            // What has labels is not there before it counts.
+            None if name.ends_with('}') => 0.0,
+            value => value.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap(),
+        }
     }
 
     /// Bytes of memory that it has resident.

@@ -36,7 +36,12 @@ impl Database {
 
     /// Its URL.
     pub(crate) fn url(&self) -> String {
-        format!("{}/{}", self.admin.rsplit_once('/').unwrap().0, self.name)
+        self.url_on(&self.admin)
+    }
+
+    /// Its URL in the instance where `admin` leads to: a replica's, say.
+    pub(crate) fn url_on(&self, admin: &str) -> String {
+        format!("{}/{}", admin.rsplit_once('/').unwrap().0, self.name)
     }
 
     /// Runs a statement in it; answers with what it gives, bare.
@@ -71,6 +76,12 @@ impl Postgres {
     /// Starts one, which takes a few seconds.
     pub(crate) fn start() -> Self {
         Self(Instance::start("with-postgres", "RELAY_TEST_POSTGRES"))
+    }
+
+    /// Starts a streaming replica of this one.
+    pub(crate) fn standby(&self) -> Self {
+        let of = [("RELAY_TEST_STANDBY_OF", self.url())];
+        Self(Instance::start_with("with-postgres", "RELAY_TEST_POSTGRES", &of))
     }
 
     /// A superuser's URL.

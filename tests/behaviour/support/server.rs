@@ -144,7 +144,7 @@ impl Server {
         all
     }
 
-    /// A metric without labels, by the name that it is shown under: the sum over all nodes.
+    /// A metric, by the name that it is shown under: the sum over all nodes.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let mut sum = 0.0;
         for node in &self.nodes {
