@@ -33,6 +33,13 @@ pub struct CallLabels {
     pub code: &'static str,
 }
 
+/// Why the bus dropped a message: `unsent` and `unhandled` (too much waited), `down` (Redis was away), `refused` (by Redis).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DropLabels {
+    /// Why.
+    pub why: &'static str,
+}
+
 /// All metrics of a server. Counters are handles: counting is one atomic addition.
 #[expect(missing_docs, reason = "each is described where it is registered")]
 pub struct Metrics {
@@ -45,6 +52,13 @@ pub struct Metrics {
     pub fell_behind: Counter,
     pub commits: Histogram,
     pub commit_size: Histogram,
+    pub bus_up: Gauge,
+    pub bus_deaf: Gauge,
+    pub bus_watched: Gauge,
+    pub bus_published: Counter,
+    pub bus_received: Counter,
+    pub bus_dropped: Family<DropLabels, Counter>,
+    pub bus_probe: Histogram,
 }
 
 impl Metrics {
@@ -60,6 +74,13 @@ impl Metrics {
             fell_behind: Counter::default(),
             commits: Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0]),
             commit_size: Histogram::new([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0]),
+            bus_up: Gauge::default(),
+            bus_deaf: Gauge::default(),
+            bus_watched: Gauge::default(),
+            bus_published: Counter::default(),
+            bus_received: Counter::default(),
+            bus_dropped: Family::default(),
+            bus_probe: Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5]),
         };
         metrics.registered()
     }
@@ -74,6 +95,13 @@ impl Metrics {
         r.register("sessions_fell_behind", "Times a stream was switched to the log", self.fell_behind.clone());
         r.register("commit_seconds", "Time from a batch's first statement to its commit", self.commits.clone());
         r.register("commit_writes", "Writes committed together", self.commit_size.clone());
+        r.register("bus_up", "Whether the bus delivers: 0 or 1", self.bus_up.clone());
+        r.register("bus_deaf", "Whether Redis takes messages and delivers none: 0 or 1", self.bus_deaf.clone());
+        r.register("bus_watched", "Channels that the node watches", self.bus_watched.clone());
+        r.register("bus_published", "Messages that Redis took", self.bus_published.clone());
+        r.register("bus_received", "Messages that the bus delivered to this node", self.bus_received.clone());
+        r.register("bus_dropped", "Messages of the bus that were dropped, by why", self.bus_dropped.clone());
+        r.register("bus_probe_seconds", "Time a message of the node to itself took", self.bus_probe.clone());
         self
     }
 

@@ -16,15 +16,20 @@
 //! - After [`Heard::Down`] nothing arrives. The bus connects again by itself, says [`Heard::Up`], and names all channels
 //!   that are watched in [`Heard::Watching`] anew.
 
+mod ear;
 mod local;
+mod redis;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 pub use local::LocalBus;
-use tokio::sync::mpsc;
 
+pub use self::{
+    ear::{Ear, Voice, ear},
+    redis::{Keep, OpenError, RedisBus, RedisTask},
+};
 use crate::error::Result;
 
 /// The name of a channel, without the deployment's prefix. Not empty; at most 400 bytes of printable ASCII, without
@@ -45,9 +50,6 @@ pub enum Heard {
     /// Something arrived and was dropped, because too much waited.
     Lost,
 }
-
-/// The receiving end. When it is dropped, nothing is heard any more.
-pub type Ear = mpsc::UnboundedReceiver<Heard>;
 
 /// How the bus is, for `/ready` and for whoever would rely on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

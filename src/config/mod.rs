@@ -7,5 +7,6 @@ mod sections;
 
 pub use load::{DEFAULTS, LoadError, Overrides, load};
 pub use sections::{
-    AuthConfig, ChatConfig, Config, DatabaseConfig, KeyConfig, LogConfig, LogFormat, ServerConfig, StreamConfig,
+    AuthConfig, ChatConfig, Config, DatabaseConfig, KeyConfig, LogConfig, LogFormat, RedisConfig, ServerConfig,
+    StreamConfig,
 };
