@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    bus::{Bus, Ear, Keep, LocalBus, RedisBus},
+    bus::{Bus, Ear, Keep, LocalBus, RedisBus, ear},
     chat::{
         Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Limits, LogOptions, PageTokens,
         Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Watch, WatchOptions,
@@ -274,9 +274,9 @@ async fn link(
     stop: &CancellationToken,
 ) -> Result<(Arc<dyn Bus>, Ear), Failure> {
     if config.redis.url.expose_secret().is_empty() {
-        return Ok((Arc::new(LocalBus), mpsc::unbounded_channel().1));
+        return Ok((Arc::new(LocalBus), ear(0).1));
     }
-    let keep = Keep { payloads: config.chat.hot_events, ttl: config.chat.hot_ttl };
+    let keep = Keep { events: config.chat.hot_events, ttl: config.chat.hot_ttl };
     let (bus, task, ear) = RedisBus::open(&config.redis, keep, metrics.clone()).await?;
     tasks.spawn("bus", task.run(stop.clone()));
     Ok((bus, ear))

@@ -71,6 +71,13 @@ impl From<HistorySource> for HistoryLabels {
     }
 }
 
+/// Why the bus dropped a message: `unsent` and `unhandled` (too much waited), `down` (Redis was away), `refused` (by Redis).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DropLabels {
+    /// Why.
+    pub why: &'static str,
+}
+
 /// All metrics of a server. Counters are handles: counting is one atomic addition.
 #[expect(missing_docs, reason = "each is described where it is registered")]
 pub struct Metrics {
@@ -93,7 +100,7 @@ pub struct Metrics {
     pub bus_watched: Gauge,
     pub bus_published: Counter,
     pub bus_received: Counter,
-    pub bus_dropped: Counter,
+    pub bus_dropped: Family<DropLabels, Counter>,
     pub bus_probe: Histogram,
 }
 
@@ -120,7 +127,7 @@ impl Metrics {
             bus_watched: Gauge::default(),
             bus_published: Counter::default(),
             bus_received: Counter::default(),
-            bus_dropped: Counter::default(),
+            bus_dropped: Family::default(),
             bus_probe: Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0]),
         };
         metrics.registered()

@@ -16,6 +16,7 @@
 //! - After [`Heard::Down`] nothing arrives. The bus connects again by itself, says [`Heard::Up`], and names all channels
 //!   that are watched in [`Heard::Watching`] anew.
 
+mod ear;
 mod local;
 mod redis;
 
@@ -24,9 +25,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 pub use local::LocalBus;
-pub use redis::{Keep, OpenError, RedisBus, RedisTask};
-use tokio::sync::mpsc;
 
+pub use self::{
+    ear::{Ear, Voice, ear},
+    redis::{Keep, OpenError, RedisBus, RedisTask},
+};
 use crate::error::Result;
 
 /// The name of a channel, without the deployment's prefix. Not empty; at most 400 bytes of printable ASCII, without
@@ -48,12 +51,8 @@ pub enum Heard {
     Lost,
 }
 
-/// The receiving end. When it is dropped, nothing is heard any more.
-pub type Ear = mpsc::UnboundedReceiver<Heard>;
-
 /// How the bus is, for `/ready` and for whoever would rely on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Health {
     /// There is no bus: the node is alone.
     Alone,

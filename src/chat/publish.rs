@@ -121,7 +121,7 @@ impl Publisher {
                     Some(events) => self.committed(events),
                     None => return,
                 },
-                Some(heard) = self.ear.recv() => self.heard(heard),
+                Some(heard) = self.ear.next() => self.heard(heard),
                 Some(finding) = self.findings.recv() => self.found(finding),
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.read_logs(),
             }

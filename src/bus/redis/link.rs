@@ -1,184 +1,209 @@
-//! A connection to Redis, whichever form it has.
+//! A link to Redis, to one server or to all masters of a cluster. It works as a whole or is replaced by another.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::future::try_join_all;
-use redis::{
-    AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, RedisError, RedisResult, Value,
-    aio::MultiplexedConnection,
-    cluster::ClusterClient,
-    cluster_async::ClusterConnection,
-    sentinel::{SentinelClientBuilder, SentinelServerType},
+use parking_lot::Mutex;
+use redis::{PushInfo, PushKind, RedisError, RedisResult, Value, aio::MultiplexedConnection, cmd};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Duration, timeout},
 };
-use tokio::{sync::mpsc, time::timeout};
 
 use super::{
-    Keep, Limits, Shared,
-    outbox::Order,
-    url::{Address, Kind},
+    Shared,
+    discover::Discovery,
+    fault::Fault,
+    node::{Dialer, Push, greet},
+    slots::Slots,
+    url::Place,
 };
 
-/// Channels in one command.
-const GROUP: usize = 256;
+/// How long the first message to itself may take.
+const PROOF: Duration = Duration::from_secs(2);
 
-/// Something that messages come on, and the place for it.
-pub(super) type Pushes = mpsc::UnboundedSender<PushInfo>;
+/// Connections to all servers, each of which has proved that it delivers.
+pub(super) struct Link {
+    pub(super) id: u64,
+    pub(super) nodes: Vec<Node>,
+    slots: Slots,
+    pub(super) verbs: Verbs,
+    pub(super) trouble: Arc<Trouble>,
+}
 
-/// A connection; clones share it.
-#[derive(Clone)]
-pub(super) enum Link {
-    /// To one server.
-    Single(MultiplexedConnection),
-    /// To a cluster: Pub/Sub is sharded.
-    Cluster(ClusterConnection),
+/// One server of the link. Two connections: what is pushed never gets between a question and its answer.
+pub(super) struct Node {
+    pub(super) place: Place,
+    pub(super) speak: MultiplexedConnection,
+    pub(super) listen: MultiplexedConnection,
+    /// The channel on which the node hears itself through this server.
+    pub(super) probe: String,
+    /// The last nonce heard there.
+    pub(super) heard: watch::Receiver<u64>,
+}
+
+/// Pub/Sub of one server, or the sharded one of a cluster.
+#[derive(Clone, Copy)]
+pub(super) struct Verbs {
+    pub(super) publish: &'static str,
+    pub(super) subscribe: &'static str,
+    pub(super) unsubscribe: &'static str,
+}
+
+const PLAIN: Verbs = Verbs { publish: "PUBLISH", subscribe: "SUBSCRIBE", unsubscribe: "UNSUBSCRIBE" };
+const SHARDED: Verbs = Verbs { publish: "SPUBLISH", subscribe: "SSUBSCRIBE", unsubscribe: "SUNSUBSCRIBE" };
+
+/// The first thing that went wrong with a link.
+#[derive(Default)]
+pub(super) struct Trouble {
+    fault: Mutex<Option<Fault>>,
+    happened: Notify,
+}
+
+impl Trouble {
+    pub(super) fn say(&self, fault: Fault) {
+        self.fault.lock().get_or_insert(fault);
+        self.happened.notify_one();
+    }
+
+    pub(super) async fn wait(&self) -> Fault {
+        loop {
+            if let Some(fault) = self.fault.lock().take() {
+                return fault;
+            }
+            self.happened.notified().await;
+        }
+    }
 }
 
 impl Link {
-    /// Connects. What arrives goes to `pushes`.
-    pub(super) async fn connect(address: &Address, limits: Limits, pushes: Pushes) -> RedisResult<Self> {
-        timeout(limits.connect, Self::connect_to(address, limits, pushes)).await.map_err(|_| late())?
+    /// Finds the servers, connects to all, and hears itself through each.
+    pub(super) async fn open(id: u64, discovery: &mut Discovery, shared: &Arc<Shared>) -> Result<Self, Fault> {
+        let slots = discovery.ask().await?;
+        let trouble = Arc::new(Trouble::default());
+        let clustered = discovery.clustered();
+        let verbs = if clustered { SHARDED } else { PLAIN };
+        let nodes = slots.masters.iter().enumerate().map(|(index, place)| {
+            let probe = shared.names.channel(&probe_channel(shared, &slots, index));
+            let opening = Opening { link: id, place, probe, verbs, clustered, shared, trouble: &trouble };
+            opening.run(discovery.dialer())
+        });
+        let nodes = futures_util::future::try_join_all(nodes).await?;
+        Ok(Self { id, nodes, slots, verbs, trouble })
     }
 
-    async fn connect_to(address: &Address, limits: Limits, pushes: Pushes) -> RedisResult<Self> {
-        let config = || {
-            AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(limits.connect))
-                .set_response_timeout(Some(limits.command))
-        };
-        match &address.kind {
-            Kind::Single => {
-                let info = address.infos().into_iter().next().ok_or_else(late)?;
-                let config = config().set_push_sender(pushes);
-                Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await.map(Self::Single)
-            }
-            Kind::Sentinel(master) => {
-                let mut builder = SentinelClientBuilder::new(address.addresses(), master, SentinelServerType::Master)?
-                    .set_client_to_redis_db(address.database)
-                    .set_client_to_redis_protocol(ProtocolVersion::RESP3);
-                if let Some(user) = &address.user {
-                    builder = builder.set_client_to_redis_username(user);
-                }
-                if let Some(password) = &address.password {
-                    builder = builder.set_client_to_redis_password(password);
-                }
-                if let Some(tls) = address.tls_mode() {
-                    builder = builder.set_client_to_redis_tls_mode(tls).set_client_to_sentinel_tls_mode(tls);
-                }
-                let config = config().set_push_sender(pushes);
-                builder.build()?.get_async_connection_with_config(&config).await.map(Self::Single)
-            }
-            Kind::Cluster => {
-                let client = ClusterClient::builder(address.infos())
-                    .use_protocol(ProtocolVersion::RESP3)
-                    .connection_timeout(limits.connect)
-                    .response_timeout(limits.command)
-                    .push_sender(pushes)
-                    .build()?;
-                client.get_async_connection().await.map(Self::Cluster)
-            }
-        }
-    }
-
-    /// Asks for channels, by their names in Redis; returns when Redis has said yes.
-    pub(super) async fn subscribe(&mut self, names: &[String], limit: Duration) -> RedisResult<()> {
-        for group in names.chunks(GROUP) {
-            let done = async {
-                match self {
-                    Self::Single(connection) => connection.subscribe(group).await,
-                    // Each goes to its own shard.
-                    Self::Cluster(connection) => {
-                        let one = |name: &String| {
-                            let (mut connection, name) = (connection.clone(), name.clone());
-                            async move { connection.ssubscribe(name).await }
-                        };
-                        try_join_all(group.iter().map(one)).await.map(drop)
-                    }
-                }
-            };
-            timeout(limit, done).await.map_err(|_| late())??;
-        }
-        Ok(())
-    }
-
-    /// Does not ask for channels any more.
-    pub(super) async fn unsubscribe(&mut self, names: &[String], limit: Duration) -> RedisResult<()> {
-        for group in names.chunks(GROUP) {
-            let done = async {
-                match self {
-                    Self::Single(connection) => connection.unsubscribe(group).await,
-                    Self::Cluster(connection) => {
-                        let one = |name: &String| {
-                            let (mut connection, name) = (connection.clone(), name.clone());
-                            async move { connection.sunsubscribe(name).await }
-                        };
-                        try_join_all(group.iter().map(one)).await.map(drop)
-                    }
-                }
-            };
-            timeout(limit, done).await.map_err(|_| late())??;
-        }
-        Ok(())
-    }
-
-    /// Carries out orders, in one pipeline.
-    pub(super) async fn send(&mut self, orders: &[Order], shared: &Shared) -> RedisResult<()> {
-        let mut pipe = redis::pipe();
-        let Keep { payloads, ttl } = shared.keep;
-        let publish = if matches!(self, Self::Single(_)) { "PUBLISH" } else { "SPUBLISH" };
-        for order in orders {
-            match order {
-                Order::Publish { channel, payload, keep } => {
-                    pipe.cmd(publish).arg(shared.name(channel)).arg(&payload[..]).ignore();
-                    if *keep && payloads > 0 {
-                        let key = shared.key(channel);
-                        pipe.cmd("RPUSH").arg(&key).arg(&payload[..]).ignore();
-                        pipe.cmd("LTRIM").arg(&key).arg(-(payloads as i64)).arg(-1).ignore();
-                        pipe.cmd("PEXPIRE").arg(&key).arg(ttl.as_millis() as u64).ignore();
-                    }
-                }
-                Order::Forget { channel } => drop(pipe.cmd("DEL").arg(shared.key(channel)).ignore()),
-            }
-        }
-        let sent = async {
-            match self {
-                Self::Single(connection) => pipe.query_async::<()>(connection).await,
-                Self::Cluster(connection) => pipe.query_async::<()>(connection).await,
-            }
-        };
-        timeout(shared.limits.command, sent).await.map_err(|_| late())?
-    }
-
-    /// What is kept at `key`.
-    pub(super) async fn kept(&mut self, key: &str, limit: Duration) -> RedisResult<Vec<Bytes>> {
-        let range = redis::cmd("LRANGE").arg(key).arg(0).arg(-1).clone();
-        let kept: Vec<Vec<u8>> = timeout(limit, self.query(&range)).await.map_err(|_| late())??;
-        Ok(kept.into_iter().map(Bytes::from).collect())
-    }
-
-    /// Runs any command.
-    pub(super) async fn query<T: redis::FromRedisValue>(&mut self, command: &redis::Cmd) -> RedisResult<T> {
-        match self {
-            Self::Single(connection) => command.query_async(connection).await,
-            Self::Cluster(connection) => command.query_async(connection).await,
-        }
+    /// The server that has `name`, a channel or a key, and its index.
+    pub(super) fn owner(&self, name: &str) -> Option<(usize, &Node)> {
+        let owner = self.slots.owner(name);
+        self.nodes.get(owner).map(|node| (owner, node))
     }
 }
 
-/// The channel and the payload of a message that came in; `None` if it is another push.
-pub(super) fn message(push: PushInfo) -> Option<(Vec<u8>, Bytes)> {
-    use redis::PushKind::{Message, SMessage};
-    if !matches!(push.kind, Message | SMessage) {
-        return None;
-    }
-    let mut data = push.data.into_iter();
-    match (data.next(), data.next()) {
-        (Some(Value::BulkString(channel)), Some(Value::BulkString(payload))) => Some((channel, payload.into())),
-        _ => None,
+/// A channel that only this node watches, on the server of this index.
+fn probe_channel(shared: &Shared, slots: &Slots, index: usize) -> String {
+    let names = (0_u32..).map(|n| format!("n:{}:{n}", shared.node));
+    // A server with a single slot is met once in 16,384 names.
+    names.take(1 << 20).find(|name| slots.owner(&shared.names.channel(name)) == index).unwrap_or_default()
+}
+
+struct Opening<'a> {
+    link: u64,
+    place: &'a Place,
+    probe: String,
+    verbs: Verbs,
+    clustered: bool,
+    shared: &'a Arc<Shared>,
+    trouble: &'a Arc<Trouble>,
+}
+
+impl Opening<'_> {
+    async fn run(self, dialer: &Dialer) -> Result<Node, Fault> {
+        let (say_heard, heard) = watch::channel(0);
+        let inbox = Inbox {
+            link: self.link,
+            place: self.place.clone(),
+            probe: self.probe.clone().into_bytes(),
+            heard: say_heard,
+            shared: self.shared.clone(),
+            trouble: self.trouble.clone(),
+        };
+        let (place, trouble) = (self.place.clone(), self.trouble.clone());
+        let broken: Push = Arc::new(move |info| {
+            if info.kind == PushKind::Disconnection {
+                trouble.say(Fault::Broken(place.clone()));
+            }
+        });
+        let mut speak = dialer.connect(self.place, broken).await?;
+        greet(self.place, &mut speak).await?.check(self.place, self.clustered)?;
+        let listen = dialer.connect(self.place, Arc::new(move |info| inbox.take(info))).await?;
+        let mut node = Node { place: self.place.clone(), speak, listen, probe: self.probe, heard };
+        node.prove(self.verbs).await?;
+        Ok(node)
     }
 }
 
-/// Redis did not answer in time.
-pub(super) fn late() -> RedisError {
-    std::io::Error::new(std::io::ErrorKind::TimedOut, "redis did not answer in time").into()
+impl Node {
+    /// Takes a message to itself through the server, as a proof that what is published arrives.
+    async fn prove(&mut self, verbs: Verbs) -> Result<(), Fault> {
+        let place = self.place.clone();
+        let wrong = |error| Fault::Redis(place.clone(), error);
+        let nonce = fastrand::u64(1..);
+        let subscribed: RedisResult<Value> = cmd(verbs.subscribe).arg(&self.probe).query_async(&mut self.listen).await;
+        subscribed.map_err(wrong)?;
+        let published: RedisResult<Value> =
+            cmd(verbs.publish).arg(&self.probe).arg(nonce).query_async(&mut self.speak).await;
+        published.map_err(wrong)?;
+        match timeout(PROOF, self.heard.wait_for(|heard| *heard == nonce)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Fault::Broken(self.place.clone())),
+            Err(_) => Err(Fault::Deaf(self.place.clone())),
+        }
+    }
+
+    /// The fault that an error is.
+    pub(super) fn fault(&self, error: RedisError) -> Fault {
+        Fault::Redis(self.place.clone(), error)
+    }
+}
+
+/// What is done with what a server pushes. It runs in the connection's reader, so it never waits.
+struct Inbox {
+    link: u64,
+    place: Place,
+    probe: Vec<u8>,
+    heard: watch::Sender<u64>,
+    shared: Arc<Shared>,
+    trouble: Arc<Trouble>,
+}
+
+impl Inbox {
+    fn take(&self, info: PushInfo) {
+        let mut data = info.data.into_iter();
+        match info.kind {
+            PushKind::Message | PushKind::SMessage => {
+                if let (Some(Value::BulkString(name)), Some(Value::BulkString(payload))) = (data.next(), data.next()) {
+                    self.message(&name, payload);
+                }
+            }
+            PushKind::SUnsubscribe => {
+                let Some(Value::BulkString(name)) = data.next() else { return };
+                // A server that gives a slot away tells those who listen there, unasked.
+                if !self.shared.names.parse(&name).is_some_and(|channel| self.shared.wanted.left(channel)) {
+                    self.trouble.say(Fault::Moved(self.place.clone()));
+                }
+            }
+            PushKind::Disconnection => self.trouble.say(Fault::Broken(self.place.clone())),
+            _ => {}
+        }
+    }
+
+    fn message(&self, name: &[u8], payload: Vec<u8>) {
+        if name == self.probe {
+            if let Some(nonce) = std::str::from_utf8(&payload).ok().and_then(|nonce| nonce.parse().ok()) {
+                self.heard.send_replace(nonce);
+            }
+            return;
+        }
+        let Some(channel) = self.shared.names.parse(name) else { return };
+        self.shared.message(self.link, channel, payload);
+    }
 }

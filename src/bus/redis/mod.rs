@@ -1,18 +1,22 @@
-//! The bus over Redis: one connection with RESP3, on which commands go out in pipelines and messages come in as pushes.
+//! The bus between nodes: Redis Pub/Sub, and lists of what was published last.
 //!
-//! | file   | job                                                             |
-//! |--------|-----------------------------------------------------------------|
-//! | `url`  | the forms of a URL                                              |
-//! | `link` | a connection, whichever form it has                             |
-//! | `open` | the first connection, and what is wrong with it                 |
-//! | `outbox` | what waits to be told to Redis                                |
-//! | `run`  | the task that connects, proves, subscribes, sends, and connects again |
+//! In Redis the channel `c` is called `{prefix}:c`, and the list of what was kept of it `{prefix}:h:c`. Channels that begin
+//! with `n:` are the bus's own.
 
+mod discover;
+mod fault;
 mod link;
+mod names;
+mod node;
 mod open;
 mod outbox;
+mod probe;
 mod run;
+mod send;
+mod slots;
+mod subscribe;
 mod url;
+mod wanted;
 
 use std::{
     sync::{
@@ -24,155 +28,150 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use link::Link;
 pub use open::OpenError;
-use outbox::{Order, Outbox};
 use parking_lot::Mutex;
+use redis::cmd;
 pub use run::RedisTask;
-use uuid::Uuid;
 
-use super::{Bus, Channel, Ear, Health};
+use self::{
+    link::Link,
+    names::Names,
+    outbox::{Item, Outbox, Refused},
+    wanted::Wanted,
+};
+use super::{Bus, Channel, Health, Voice};
 use crate::{
-    config::RedisConfig,
-    error::{Error, Result},
-    telemetry::Metrics,
+    error::{Error, Reason, Result},
+    telemetry::{DropLabels, Metrics},
 };
 
-/// What is kept of each channel.
+/// What is kept of a channel. With no events nothing is kept, and nothing is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Keep {
-    /// Payloads; 0 keeps nothing.
-    pub payloads: usize,
+    /// How many of the last payloads.
+    pub events: usize,
     /// How long after the last.
     pub ttl: Duration,
 }
 
-/// How long things may take.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    connect: Duration,
-    command: Duration,
-    probe: Duration,
-}
-
-/// A node's end of the bus. [`RedisTask::run`] is what moves it.
+/// A node's end of the bus.
 pub struct RedisBus {
     shared: Arc<Shared>,
 }
 
-/// What the handle and the task share.
+/// What the handle, the task and the connections' readers have in common.
 struct Shared {
-    prefix: String,
+    names: Names,
+    /// A name that no other node has.
+    node: String,
     keep: Keep,
-    limits: Limits,
-    /// The channel on which this node hears whether Redis delivers.
-    probe: Channel,
+    probe_interval: Duration,
+    command_timeout: Duration,
+    wanted: Wanted,
     outbox: Outbox,
+    voice: Voice,
+    /// While the bus is up or deaf.
+    link: Mutex<Option<Arc<Link>>>,
     health: AtomicU8,
-    link: Mutex<Option<Link>>,
     metrics: Arc<Metrics>,
 }
 
-impl RedisBus {
-    /// Connects once, to see that all is well.
-    ///
-    /// # Errors
-    /// What is wrong, and what to do about it.
-    pub async fn open(
-        config: &RedisConfig,
-        keep: Keep,
-        metrics: Arc<Metrics>,
-    ) -> std::result::Result<(Arc<Self>, RedisTask, Ear), OpenError> {
-        let limits =
-            Limits { connect: config.connect_timeout, command: config.command_timeout, probe: config.probe_interval };
-        let server = open::server(config)?;
-        open::prove(&server, config).await?;
-        let shared = Arc::new(Shared {
-            prefix: config.prefix.clone(),
-            keep,
-            limits,
-            probe: format!("p/{}", Uuid::new_v4()).into(),
-            outbox: Outbox::new(config.queue_bytes),
-            health: AtomicU8::new(Health::Down as u8),
-            link: Mutex::new(None),
-            metrics,
-        });
-        let (task, ear) = RedisTask::new(shared.clone(), server, config.queue_bytes);
-        Ok((Arc::new(Self { shared }), task, ear))
+impl Shared {
+    /// Hears a message of a link.
+    fn message(&self, link: u64, channel: &str, payload: Vec<u8>) {
+        match self.wanted.message(link, channel, payload, &self.voice) {
+            Some(true) => drop(self.metrics.bus_received.inc()),
+            Some(false) => self.dropped("unhandled", 1),
+            None => {}
+        }
     }
 
-    /// Looks at the settings, and connects to nothing.
-    pub fn check(config: &RedisConfig) -> std::result::Result<(), OpenError> {
-        if !config.prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b)) {
-            return Err(OpenError::of("redis.prefix: takes letters, digits, and - _ . :"));
+    fn put(&self, item: Item) {
+        match self.outbox.put(item) {
+            Ok(()) => {}
+            Err(Refused::Down) => self.dropped("down", 1),
+            Err(Refused::Full) => self.dropped("unsent", 1),
         }
-        open::server(config).map(drop)
+    }
+
+    fn dropped(&self, why: &'static str, count: u64) {
+        if count > 0 {
+            self.metrics.bus_dropped.get_or_create(&DropLabels { why }).inc_by(count);
+        }
+    }
+
+    fn set_health(&self, health: Health) {
+        let (number, up, deaf) = match health {
+            Health::Up => (1, 1, 0),
+            Health::Deaf => (2, 0, 1),
+            Health::Down | Health::Alone => (0, 0, 0),
+        };
+        self.health.store(number, Ordering::Release);
+        self.metrics.bus_up.set(up);
+        self.metrics.bus_deaf.set(deaf);
     }
 }
 
-impl Shared {
-    fn set_health(&self, health: Health) {
-        self.health.store(health as u8, Ordering::Relaxed);
-        self.metrics.bus_up.set(i64::from(health == Health::Up));
-        self.metrics.bus_deaf.set(i64::from(health == Health::Deaf));
-    }
-
-    fn health(&self) -> Health {
-        match self.health.load(Ordering::Relaxed) {
-            up if up == Health::Up as u8 => Health::Up,
-            deaf if deaf == Health::Deaf as u8 => Health::Deaf,
-            _ => Health::Down,
-        }
-    }
-
-    /// What a channel is called in Redis.
-    fn name(&self, channel: &str) -> String {
-        format!("{}:{channel}", self.prefix)
-    }
-
-    /// Where a channel's payloads are kept.
-    fn key(&self, channel: &str) -> String {
-        format!("{}:h:{channel}", self.prefix)
+impl RedisBus {
+    fn watched(&self, count: usize) {
+        self.shared.metrics.bus_watched.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 
 impl Bus for RedisBus {
     fn watch(&self, channel: Channel) {
-        self.shared.outbox.watch(channel);
+        self.watched(self.shared.wanted.watch(channel));
     }
 
     fn unwatch(&self, channel: &Channel) {
-        self.shared.outbox.unwatch(channel);
+        self.watched(self.shared.wanted.unwatch(channel));
     }
 
     fn publish(&self, channel: &Channel, payload: Bytes, keep: bool) {
-        // What could be sent only after an outage would be late: those who wanted it have looked elsewhere.
-        if self.shared.health() == Health::Down
-            || !self.shared.outbox.push(Order::Publish { channel: channel.clone(), payload, keep })
-        {
-            self.shared.metrics.bus_dropped.inc();
-        }
+        let keep = keep && self.shared.keep.events > 0;
+        self.shared.put(Item::Publish { channel: channel.clone(), payload, keep });
     }
 
     fn forget(&self, channel: &Channel) {
-        if self.shared.health() != Health::Down {
-            self.shared.outbox.push(Order::Forget { channel: channel.clone() });
+        if self.shared.keep.events > 0 {
+            self.shared.put(Item::Forget { channel: channel.clone() });
         }
     }
 
     fn recent<'a>(&'a self, channel: &'a Channel) -> BoxFuture<'a, Result<Vec<Bytes>>> {
-        Box::pin(async move {
-            let link = self.shared.link.lock().clone();
-            let Some(mut link) = link.filter(|_| self.shared.keep.payloads > 0) else { return Ok(Vec::new()) };
-            let kept = link.kept(&self.shared.key(channel), self.shared.limits.command).await;
-            kept.map_err(|error| {
-                tracing::warn!(%error, "redis did not answer");
-                Error::overloaded("redis did not answer")
-            })
-        })
+        Box::pin(recent(&self.shared, channel))
     }
 
     fn health(&self) -> Health {
-        self.shared.health()
+        match self.shared.health.load(Ordering::Acquire) {
+            1 => Health::Up,
+            2 => Health::Deaf,
+            _ => Health::Down,
+        }
+    }
+}
+
+async fn recent(shared: &Shared, channel: &Channel) -> Result<Vec<Bytes>> {
+    let link = shared.link.lock().clone();
+    let Some(link) = link.filter(|_| shared.keep.events > 0) else { return Ok(Vec::new()) };
+    let key = shared.names.kept(channel);
+    let Some((_, node)) = link.owner(&key) else { return Ok(Vec::new()) };
+    let mut speak = node.speak.clone();
+    match cmd("LRANGE").arg(&key).arg(0).arg(-1).query_async::<Vec<Vec<u8>>>(&mut speak).await {
+        Ok(kept) => Ok(kept.into_iter().map(Bytes::from).collect()),
+        Err(error) => {
+            let late = error.is_timeout();
+            if late || send::ends_link(&error) {
+                link.trouble.say(node.fault(error));
+            }
+            match late {
+                true => Err(Error::retryable(
+                    Reason::StorageUnavailable,
+                    "Redis did not answer in time",
+                    Duration::from_secs(1),
+                )),
+                false => Ok(Vec::new()),
+            }
+        }
     }
 }

@@ -1,134 +1,110 @@
-//! The first connection, at start-up: what is wrong with it is said so that one can mend it. No message has the password.
+//! Opening the bus, and saying what to do when that fails.
 
-use std::time::Duration;
+use std::sync::{Arc, atomic::AtomicU8};
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use parking_lot::Mutex;
+use redis::{RedisResult, Value, cmd};
 use secrecy::ExposeSecret as _;
-use tokio::{sync::mpsc, time::timeout};
 
 use super::{
-    Limits,
+    Keep, RedisBus, RedisTask, Shared,
+    discover::Discovery,
+    fault::Fault,
     link::Link,
-    url::{Address, FORMS, Kind},
+    names::{Names, prefix_problem},
+    node::Dialer,
+    outbox::Outbox,
+    url::{FORMS, Target},
+    wanted::Wanted,
 };
-use crate::config::RedisConfig;
+use crate::{
+    bus::{Ear, ear},
+    config::RedisConfig,
+    telemetry::Metrics,
+};
 
-/// The oldest version that Relay works with: sharded Pub/Sub came with it.
-const OLDEST: u64 = 7;
-
-/// Redis cannot be used. The message says what to do.
+/// Why the bus cannot be opened, and what to do: a sentence for the person who starts Relay. It repeats no password.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct OpenError(String);
 
 type Result<T> = std::result::Result<T, OpenError>;
 
-impl OpenError {
-    pub(super) fn of(message: impl Into<String>) -> Self {
-        Self(message.into())
+impl RedisBus {
+    /// Connects once, and looks whether Redis can do what the bus needs. Nothing is heard before the task runs.
+    ///
+    /// # Errors
+    /// When it cannot. Once it was opened, the bus lives with whatever Redis does.
+    pub async fn open(config: &RedisConfig, keep: Keep, metrics: Arc<Metrics>) -> Result<(Arc<Self>, RedisTask, Ear)> {
+        let target = read(config)?;
+        if target.access.tls {
+            // One that is installed already does as well.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let (connect_timeout, command_timeout) = (config.connect_timeout, config.command_timeout);
+        let dialer = Dialer { access: target.access, connect_timeout, command_timeout };
+        let mut discovery = Discovery::new(target.form, dialer);
+        let (voice, ear) = ear(config.queue_bytes);
+        let shared = Arc::new(Shared {
+            names: Names::new(&config.prefix),
+            node: uuid::Uuid::new_v4().simple().to_string(),
+            keep,
+            probe_interval: config.probe_interval,
+            command_timeout,
+            wanted: Wanted::new(),
+            outbox: Outbox::new(config.queue_bytes),
+            voice,
+            link: Mutex::new(None),
+            health: AtomicU8::new(0),
+            metrics,
+        });
+        let checked = async {
+            let link = Link::open(0, &mut discovery, &shared).await?;
+            check_keeping(&shared, &link).await?;
+            Ok::<_, Fault>(link)
+        };
+        let link = checked.await.map_err(|fault| OpenError(fault.to_string()))?;
+        let task = RedisTask { shared: shared.clone(), discovery, first: Some(link) };
+        Ok((Arc::new(Self { shared }), task, ear))
+    }
+
+    /// Looks at the settings, and touches nothing.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn check(config: &RedisConfig) -> Result<()> {
+        read(config).map(drop)
     }
 }
 
-/// What the URL names.
-pub(super) fn server(config: &RedisConfig) -> Result<Address> {
-    Address::parse(config.url.expose_secret())
-        .ok_or_else(|| OpenError(format!("redis.url: {FORMS}; this one cannot be read")))
-}
-
-/// Connects, and tries all that the bus needs.
-pub(super) async fn prove(address: &Address, config: &RedisConfig) -> Result<()> {
-    // Others may have chosen already; any will do.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let limits =
-        Limits { connect: config.connect_timeout, command: config.command_timeout, probe: config.probe_interval };
-    let (pushes, _arriving) = mpsc::unbounded_channel();
-    let explain = |error: RedisError| OpenError(explain(address, &error, config.connect_timeout));
-    let mut link = Link::connect(address, limits, pushes).await.map_err(explain)?;
-    let info: String = answered(&mut link, redis::cmd("INFO").arg("server"), limits).await.map_err(explain)?;
-    supported(&info, &address.kind).map_err(|why| OpenError(format!("{address} {why}")))?;
-    let name = format!("{}:p/start", config.prefix);
-    let key = format!("{}:h:start", config.prefix);
-    let publish = if address.kind == Kind::Cluster { "SPUBLISH" } else { "PUBLISH" };
-    for command in [
-        redis::cmd(publish).arg(&name).arg(""),
-        redis::cmd("RPUSH").arg(&key).arg(""),
-        redis::cmd("LTRIM").arg(&key).arg(-1).arg(-1),
-        redis::cmd("PEXPIRE").arg(&key).arg(1_000),
-        redis::cmd("LRANGE").arg(&key).arg(0).arg(-1),
-        redis::cmd("DEL").arg(&key),
-    ] {
-        answered::<redis::Value>(&mut link, command, limits).await.map_err(explain)?;
+fn read(config: &RedisConfig) -> Result<Target> {
+    if let Some(problem) = prefix_problem(&config.prefix) {
+        return Err(OpenError(problem));
     }
-    link.subscribe(std::slice::from_ref(&name), limits.command).await.map_err(explain)?;
-    link.unsubscribe(std::slice::from_ref(&name), limits.command).await.map_err(explain)
+    Target::parse(config.url.expose_secret())
+        .map_err(|why| OpenError(format!("redis.url cannot be read: {why}; {FORMS}")))
 }
 
-async fn answered<T: redis::FromRedisValue>(
-    link: &mut Link,
-    command: &redis::Cmd,
-    limits: Limits,
-) -> redis::RedisResult<T> {
-    timeout(limits.command, link.query(command)).await.map_err(|_| super::link::late())?
-}
-
-/// Takes what INFO says.
-fn supported(info: &str, kind: &Kind) -> std::result::Result<(), String> {
-    let field = |name: &str| info.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'));
-    let version = field("redis_version").unwrap_or("of an unknown version");
-    let major: u64 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
-    if major < OLDEST {
-        return Err(format!(
-            "is version {version}; Relay needs {OLDEST} or newer: upgrade it, or name another in redis.url"
-        ));
+/// Does once on every server what keeping payloads needs.
+async fn check_keeping(shared: &Shared, link: &Link) -> std::result::Result<(), Fault> {
+    if shared.keep.events == 0 {
+        return Ok(());
     }
-    match (kind, field("redis_mode")) {
-        (Kind::Single | Kind::Sentinel(_), Some("cluster")) => {
-            Err("is a cluster: write redis+cluster:// in redis.url".into())
+    for node in &link.nodes {
+        // The name of the node's own channel is on this server as a key, too.
+        let key = &node.probe;
+        let ttl = i64::try_from(shared.keep.ttl.as_millis()).unwrap_or(i64::MAX);
+        let commands = [
+            cmd("RPUSH").arg(key).arg("").to_owned(),
+            cmd("LTRIM").arg(key).arg(-1).arg(-1).to_owned(),
+            cmd("PEXPIRE").arg(key).arg(ttl).to_owned(),
+            cmd("LRANGE").arg(key).arg(0).arg(-1).to_owned(),
+            cmd("DEL").arg(key).to_owned(),
+        ];
+        for command in commands {
+            let answer: RedisResult<Value> = command.query_async(&mut node.speak.clone()).await;
+            answer.map_err(|error| node.fault(error))?;
         }
-        (Kind::Cluster, Some("standalone")) => Err("is no cluster: write redis:// in redis.url".into()),
-        (_, Some("sentinel")) => Err("is a Sentinel: write redis+sentinel://HOST:26379/MASTER in redis.url".into()),
-        _ => Ok(()),
     }
-}
-
-/// Says what failed, and what to do about it.
-fn explain(address: &Address, error: &RedisError, connect_timeout: Duration) -> String {
-    let advice = match (error.kind(), error.code()) {
-        (_, Some("WRONGPASS" | "NOAUTH")) | (ErrorKind::AuthenticationFailed, _) => {
-            "redis.url needs a user and a password that it accepts".to_owned()
-        }
-        (_, Some("NOPERM")) | (ErrorKind::Server(ServerErrorKind::NoPerm), _) => {
-            "its user needs the rights of: ACL SETUSER relay on >PASSWORD ~relay:* &relay:* +@pubsub +@list +@keyspace +@connection +info \
-             (with redis.prefix for relay)"
-                .to_owned()
-        }
-        (_, Some("NOPROTO")) | (ErrorKind::RESP3NotSupported, _) => {
-            format!("it is too old: Relay needs version {OLDEST} or newer")
-        }
-        _ if error.is_timeout() => format!(
-            "it does not answer within redis.connect_timeout ({}): is it running, and does a firewall let Relay through?",
-            humantime::format_duration(connect_timeout)
-        ),
-        _ if error.is_io_error() => {
-            "is it running, does redis.url name its host and port, and does it take TLS if that says rediss?".to_owned()
-        }
-        _ if address.kind == Kind::Cluster => "is it a cluster, with all of its slots covered?".to_owned(),
-        _ => "see its log".to_owned(),
-    };
-    format!("cannot use {address}: {error}: {advice}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_and_kinds_that_do_not_fit_are_refused() {
-        let info = |version: &str, mode: &str| format!("# Server\r\nredis_version:{version}\r\nredis_mode:{mode}\r\n");
-        assert!(supported(&info("7.0.15", "standalone"), &Kind::Single).is_ok());
-        assert!(supported(&info("8.2.1", "cluster"), &Kind::Cluster).is_ok());
-        assert!(supported(&info("6.2.14", "standalone"), &Kind::Single).unwrap_err().contains("is version 6.2.14"));
-        assert!(supported(&info("7.2.4", "cluster"), &Kind::Single).unwrap_err().contains("redis+cluster://"));
-        assert!(supported(&info("7.2.4", "standalone"), &Kind::Cluster).unwrap_err().contains("redis://"));
-    }
+    Ok(())
 }

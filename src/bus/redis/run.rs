@@ -1,287 +1,144 @@
-//! The task behind the bus. It connects; it proves by a message to itself that Redis delivers; only then the bus is up,
-//! and stays so as long as the proof is repeated. Whatever goes wrong ends the connection, and it begins anew.
+//! The task that keeps the link: it serves one until it breaks, and opens the next.
 
-use std::{
-    collections::HashSet,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use redis::{PushInfo, RedisError};
-use tokio::{
-    sync::{mpsc, watch},
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Shared,
-    link::{Link, late, message},
-    outbox::Order,
-    url::Address,
+    discover::Discovery,
+    fault::Fault,
+    link::Link,
+    probe::probe,
+    send::{flush, send_all},
+    subscribe::follow,
 };
-use crate::bus::{Channel, Ear, Health, Heard};
+use crate::bus::Health;
 
-/// The first wait before connecting again; it doubles up to the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// How long a message to itself may be under way, at least.
-const PROOF: Duration = Duration::from_secs(2);
-/// Bytes in one pipeline.
-const PIPELINE_BYTES: usize = 1 << 20;
-/// Channels that are named at once.
-const GROUP: usize = 256;
+/// A link that held so long makes the next attempt quick again.
+const STEADY: Duration = Duration::from_secs(5);
 
-/// What keeps the connection. It owns the sending end of the ear.
+/// The bus's task.
 pub struct RedisTask {
-    shared: Arc<Shared>,
-    address: Address,
-    tell: mpsc::UnboundedSender<Heard>,
-    /// Bytes that were heard and not yet handled.
-    unheard: Arc<AtomicUsize>,
-    capacity: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) discovery: Discovery,
+    /// The link of the start-up checks.
+    pub(super) first: Option<Link>,
 }
 
-/// Why a connection ended.
+/// How serving a link ended.
 enum End {
-    /// It broke, or Redis refused something.
-    Broken(RedisError),
-    /// It takes messages, and delivers none.
-    Deaf,
-    /// The node is on its way out.
     Stopped,
+    Broken(Fault),
 }
-
-impl From<RedisError> for End {
-    fn from(error: RedisError) -> Self {
-        Self::Broken(error)
-    }
-}
-
-/// What messages to itself came back: the number of the newest.
-type Proofs = watch::Receiver<u64>;
 
 impl RedisTask {
-    pub(super) fn new(shared: Arc<Shared>, address: Address, capacity: usize) -> (Self, Ear) {
-        let (tell, ear) = mpsc::unbounded_channel();
-        (Self { shared, address, tell, unheard: Arc::default(), capacity }, ear)
-    }
-
-    /// Runs until `stop`; then what waits is sent.
-    pub async fn run(self, stop: CancellationToken) {
-        let mut wait = FIRST_WAIT;
-        // One line an outage.
-        let mut told = false;
-        loop {
-            let (up, end) = self.connection(&stop).await;
-            self.shared.link.lock().take();
-            let deaf = matches!(end, End::Deaf);
-            self.shared.set_health(if deaf { Health::Deaf } else { Health::Down });
-            if up {
-                (wait, told) = (FIRST_WAIT, false);
-                self.say(Heard::Down);
+    /// Runs until `stop`; then what waits to be published still goes out.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let (mut attempts, mut outage) = (0, None);
+        let mut id = 0;
+        while !stop.is_cancelled() {
+            let opened = match self.first.take() {
+                Some(link) => Ok(link),
+                None => {
+                    id += 1;
+                    let pause = sleep(pause(attempts, fastrand::f64()));
+                    attempts = attempts.saturating_add(1);
+                    let opening = async {
+                        pause.await;
+                        Link::open(id, &mut self.discovery, &self.shared).await
+                    };
+                    let Some(opened) = stop.run_until_cancelled(opening).await else { return };
+                    opened
+                }
+            };
+            let link = match opened {
+                Ok(link) => Arc::new(link),
+                Err(fault) => {
+                    tracing::debug!(%fault, "Redis is still away");
+                    self.shared.set_health(health_after(&fault));
+                    continue;
+                }
+            };
+            if let Some(since) = outage.take() {
+                let after = humantime::format_duration(whole_millis(Instant::elapsed(&since)));
+                tracing::info!(%after, "Redis is back");
             }
-            if !std::mem::replace(&mut told, true) {
-                match &end {
-                    End::Broken(error) => {
-                        tracing::warn!(%error, "redis is away: nodes find each other's events in the database")
-                    }
-                    End::Deaf => tracing::warn!("redis takes messages and delivers none"),
-                    End::Stopped => {}
+            let begun = Instant::now();
+            match serve(&self.shared, &link, &stop).await {
+                End::Stopped => return,
+                End::Broken(fault) => {
+                    tracing::warn!(%fault, "Redis is away; what other nodes write is read from the database");
+                    outage = Some(Instant::now());
                 }
             }
-            if matches!(end, End::Stopped) {
-                return;
+            if begun.elapsed() >= STEADY {
+                attempts = 0;
             }
-            let jitter = wait.mul_f64(0.5 + fastrand::f64() / 2.0);
-            if stop.run_until_cancelled(sleep(jitter)).await.is_none() {
-                return;
-            }
-            wait = (wait * 2).min(LONGEST_WAIT);
         }
-    }
-
-    /// One connection, from its beginning to its end. Answers whether it was up, and why it ended.
-    async fn connection(&self, stop: &CancellationToken) -> (bool, End) {
-        let (pushes, arriving) = mpsc::unbounded_channel();
-        let connecting = Link::connect(&self.address, self.shared.limits, pushes);
-        let link = match stop.run_until_cancelled(connecting).await {
-            Some(Ok(link)) => link,
-            Some(Err(error)) => return (false, End::Broken(error)),
-            None => return (false, End::Stopped),
-        };
-        let (proved, mut proofs) = watch::channel(0);
-        let mut reading = pin!(self.read(arriving, proved));
-        let starting = self.start(link.clone(), &mut proofs);
-        let started = tokio::select! {
-            end = &mut reading => Err(end),
-            started = starting => started,
-            () = stop.cancelled() => Err(End::Stopped),
-        };
-        if let Err(end) = started {
-            return (false, end);
-        }
-        self.shared.outbox.renew();
-        *self.shared.link.lock() = Some(link.clone());
-        self.shared.set_health(Health::Up);
-        self.say(Heard::Up);
-        tracing::info!("redis delivers");
-        let end = tokio::select! {
-            end = reading => end,
-            end = self.write(link, stop) => end,
-            end = self.prove(&mut proofs) => end,
-        };
-        (true, end)
-    }
-
-    /// Watches this node's own channel, and sees a message come back on it.
-    async fn start(&self, mut link: Link, proofs: &mut Proofs) -> Result<(), End> {
-        let name = self.shared.name(&self.shared.probe);
-        let subscribed = link.subscribe(std::slice::from_ref(&name), self.shared.limits.command).await;
-        // A Redis that swallows even this is deaf if it still publishes.
-        let proof = Order::Publish { channel: self.shared.probe.clone(), payload: nonce(1), keep: false };
-        link.send(&[proof], &self.shared).await?;
-        match subscribed {
-            Err(error) if error.is_timeout() => return Err(End::Deaf),
-            subscribed => subscribed?,
-        }
-        match timeout(PROOF, proofs.wait_for(|heard| *heard >= 1)).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(End::Deaf),
-        }
-    }
-
-    /// Repeats the proof.
-    async fn prove(&self, proofs: &mut Proofs) -> End {
-        let patience = PROOF.max(self.shared.limits.command);
-        for number in 2.. {
-            sleep(self.shared.limits.probe).await;
-            let sent = Instant::now();
-            self.shared.outbox.push(Order::Publish {
-                channel: self.shared.probe.clone(),
-                payload: nonce(number),
-                keep: false,
-            });
-            if timeout(patience, proofs.wait_for(|heard| *heard >= number)).await.is_err() {
-                return End::Deaf;
-            }
-            self.shared.metrics.bus_probe.observe(sent.elapsed().as_secs_f64());
-        }
-        End::Deaf
-    }
-
-    /// Passes on what arrives.
-    async fn read(&self, mut arriving: mpsc::UnboundedReceiver<PushInfo>, proved: watch::Sender<u64>) -> End {
-        let prefix = self.shared.name("");
-        let mut lost = false;
-        while let Some(push) = arriving.recv().await {
-            if push.kind == redis::PushKind::Disconnection {
-                break;
-            }
-            let Some((name, payload)) = message(push) else { continue };
-            let channel = std::str::from_utf8(&name).ok().and_then(|name| name.strip_prefix(&prefix));
-            let Some(channel) = channel else { continue };
-            if *channel == *self.shared.probe {
-                let number = payload.as_ref().try_into().map_or(0, u64::from_be_bytes);
-                proved.send_modify(|heard| *heard = number.max(*heard));
-                continue;
-            }
-            self.shared.metrics.bus_received.inc();
-            let size = payload.len();
-            if self.unheard.load(Ordering::Relaxed) + size > self.capacity {
-                self.shared.metrics.bus_dropped.inc();
-                if !std::mem::replace(&mut lost, true) {
-                    self.say(Heard::Lost);
-                }
-                continue;
-            }
-            lost = false;
-            self.say(Heard::Message(channel.into(), self.counted(payload)));
-        }
-        End::Broken(late())
-    }
-
-    /// A payload that counts as unheard until it is dropped.
-    fn counted(&self, payload: Bytes) -> Bytes {
-        self.unheard.fetch_add(payload.len(), Ordering::Relaxed);
-        Bytes::from_owner(Counted { payload, unheard: self.unheard.clone() })
-    }
-
-    /// Subscribes to what is wanted, and sends what waits.
-    async fn write(&self, mut link: Link, stop: &CancellationToken) -> End {
-        let mut watched: HashSet<Channel> = HashSet::new();
-        loop {
-            if let Err(error) = self.adjust(&mut link, &mut watched).await {
-                return End::Broken(error);
-            }
-            let orders = self.shared.outbox.take_orders(PIPELINE_BYTES);
-            if orders.is_empty() {
-                if stop.is_cancelled() {
-                    return End::Stopped;
-                }
-                stop.run_until_cancelled(self.shared.outbox.changed()).await;
-                continue;
-            }
-            if let Err(error) = link.send(&orders, &self.shared).await {
-                return End::Broken(error);
-            }
-            self.shared.metrics.bus_published.inc_by(orders.len() as u64);
-        }
-    }
-
-    /// Watches what is wanted, and says so; does not watch what is not.
-    async fn adjust(&self, link: &mut Link, watched: &mut HashSet<Channel>) -> Result<(), RedisError> {
-        let limit = self.shared.limits.command;
-        let touched = self.shared.outbox.take_touched();
-        if touched.is_empty() {
-            return Ok(());
-        }
-        let (wanted, unwanted): (Vec<_>, Vec<_>) = touched.into_iter().partition(|(_, wanted)| *wanted);
-        let names = |channels: &[Channel]| -> Vec<String> { channels.iter().map(|c| self.shared.name(c)).collect() };
-        let unwanted: Vec<Channel> = unwanted.into_iter().map(|(channel, _)| channel).collect();
-        let unwanted: Vec<Channel> = unwanted.into_iter().filter(|channel| watched.remove(channel)).collect();
-        link.unsubscribe(&names(&unwanted), limit).await?;
-        let wanted: Vec<Channel> = wanted.into_iter().map(|(channel, _)| channel).collect();
-        for group in wanted.chunks(GROUP) {
-            let fresh: Vec<Channel> = group.iter().filter(|channel| !watched.contains(*channel)).cloned().collect();
-            link.subscribe(&names(&fresh), limit).await?;
-            watched.extend(fresh);
-            // One that was given up and wanted again in the meantime was watched all the time.
-            self.say(Heard::Watching(group.to_vec()));
-        }
-        self.shared.metrics.bus_watched.set(i64::try_from(watched.len()).unwrap_or(i64::MAX));
-        Ok(())
-    }
-
-    fn say(&self, heard: Heard) {
-        // Nobody hears it only while the node ends.
-        let _ = self.tell.send(heard);
     }
 }
 
-/// What is heard, until it is handled.
-struct Counted {
-    payload: Bytes,
-    unheard: Arc<AtomicUsize>,
+/// Uses a link until it is broken or the node stops.
+async fn serve(shared: &Shared, link: &Arc<Link>, stop: &CancellationToken) -> End {
+    *shared.link.lock() = Some(link.clone());
+    shared.outbox.open();
+    shared.set_health(Health::Up);
+    shared.wanted.hear(link.id, &shared.voice);
+    let mut under_way = Vec::new();
+    let end = tokio::select! {
+        () = stop.cancelled() => End::Stopped,
+        fault = link.trouble.wait() => End::Broken(fault),
+        fault = send_all(shared, link, &mut under_way) => End::Broken(fault),
+        fault = follow(shared, link) => End::Broken(fault),
+        fault = probe(shared, link) => End::Broken(fault),
+    };
+    match &end {
+        // It has a deadline, and whether it was met changes nothing.
+        End::Stopped => drop(timeout(shared.command_timeout, flush(shared, link)).await),
+        End::Broken(_) => {}
+    }
+    *shared.link.lock() = None;
+    shared.wanted.stop_hearing(&shared.voice);
+    shared.dropped("down", shared.outbox.close(under_way));
+    shared.set_health(match &end {
+        End::Broken(fault) => health_after(fault),
+        End::Stopped => Health::Down,
+    });
+    end
 }
 
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.payload
+fn health_after(fault: &Fault) -> Health {
+    match fault {
+        Fault::Deaf(_) => Health::Deaf,
+        _ => Health::Down,
     }
 }
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.unheard.fetch_sub(self.payload.len(), Ordering::Relaxed);
-    }
+fn whole_millis(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn nonce(number: u64) -> Bytes {
-    Bytes::copy_from_slice(&number.to_be_bytes())
+/// How long to wait before an attempt. `dice` is from 0 to 1: nodes that lost Redis together do not come back together.
+///
+/// | attempt | 0       | 1        | 2         | 3         | 4         | 5 and later |
+/// |---------|---------|----------|-----------|-----------|-----------|-------------|
+/// | ms      | 25 – 50 | 50 – 100 | 100 – 200 | 200 – 400 | 400 – 800 | 500 – 1,000 |
+fn pause(attempt: u32, dice: f64) -> Duration {
+    let most = Duration::from_millis(50 << attempt.min(5)).min(Duration::from_secs(1));
+    most.mul_f64(0.5 + dice / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_second() {
+        assert_eq!(pause(0, 0.0), Duration::from_millis(25));
+        assert_eq!(pause(2, 1.0), Duration::from_millis(200));
+        assert_eq!(pause(5, 0.0), Duration::from_millis(500));
+        assert_eq!(pause(u32::MAX, 1.0), Duration::from_secs(1));
+    }
 }

@@ -1,171 +1,199 @@
-//! The forms of a URL: one server, Sentinels, a cluster; each with TLS or without.
+//! Where Redis is: the three forms of `redis.url`.
 
 use std::fmt;
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, RedisConnectionInfo, TlsMode};
+use secrecy::SecretString;
 
-/// What a URL says, ready to be connected to. Shown without the password.
+/// The forms, for whoever wrote one that cannot be read.
+pub(super) const FORMS: &str = "it takes redis://USER:PASSWORD@HOST:6379/DB for one server, \
+    redis+sentinel://USER:PASSWORD@HOST:26379,HOST:26379/MASTER/DB for Sentinels, or \
+    redis+cluster://USER:PASSWORD@HOST:6379,HOST:6379 for a cluster; rediss in place of redis is with TLS, and a \
+    password's special characters are written as %XX";
+
+/// What a URL says.
+pub(super) struct Target {
+    pub(super) form: Form,
+    pub(super) access: Access,
+}
+
+/// What runs there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Single(Place),
+    Sentinel { sentinels: Vec<Place>, master: String },
+    Cluster(Vec<Place>),
+}
+
+/// How to get in, the same at every server.
 #[derive(Clone)]
-pub(super) struct Address {
-    pub(super) kind: Kind,
-    pub(super) hosts: Vec<(String, u16)>,
+pub(super) struct Access {
     pub(super) tls: bool,
     pub(super) user: Option<String>,
-    pub(super) password: Option<String>,
-    pub(super) database: i64,
+    pub(super) password: Option<SecretString>,
+    pub(super) db: i64,
 }
 
-/// Which form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// `redis://`
-    Single,
-    /// `redis+sentinel://`, with the name of the master.
-    Sentinel(String),
-    /// `redis+cluster://`
-    Cluster,
+/// A server's address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) host: String,
+    pub(super) port: u16,
 }
 
-/// What forms there are, for whoever gave another.
-pub(super) const FORMS: &str = "takes redis://USER:PASSWORD@HOST:6379/DB, redis+sentinel://USER:PASSWORD@HOST:26379,HOST/MASTER/DB \
-     or redis+cluster://USER:PASSWORD@HOST:6379,HOST; rediss instead of redis for TLS";
-
-impl Address {
-    /// Reads a URL; `None` if it has none of the forms.
-    pub(super) fn parse(url: &str) -> Option<Self> {
-        let (scheme, rest) = url.split_once("://")?;
-        let (base, form) = scheme.split_once('+').unwrap_or((scheme, ""));
-        let tls = match base {
-            "redis" => false,
-            "rediss" => true,
-            _ => return None,
-        };
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (user, password, hosts) = credentials(authority)?;
-        let (kind, database, default_port) = match form {
-            "" => (Kind::Single, path, 6379),
-            "cluster" => (Kind::Cluster, path, 6379),
-            "sentinel" => {
-                let (master, database) = path.split_once('/').unwrap_or((path, ""));
-                (Kind::Sentinel(Some(master).filter(|m| !m.is_empty())?.to_owned()), database, 26_379)
-            }
-            _ => return None,
-        };
-        let database = if database.is_empty() { 0 } else { database.parse().ok().filter(|db| *db >= 0)? };
-        let hosts: Vec<_> = hosts.split(',').map(|host| host_and_port(host, default_port)).collect::<Option<_>>()?;
-        let fits = match kind {
-            Kind::Single => hosts.len() == 1,
-            Kind::Sentinel(_) => true,
-            Kind::Cluster => database == 0,
-        };
-        fits.then_some(Self { kind, hosts, tls, user, password, database })
-    }
-
-    /// Each host as the library takes it.
-    pub(super) fn infos(&self) -> Vec<ConnectionInfo> {
-        let mut settings = RedisConnectionInfo::default().set_db(self.database).set_protocol(ProtocolVersion::RESP3);
-        if let Some(user) = &self.user {
-            settings = settings.set_username(user);
-        }
-        if let Some(password) = &self.password {
-            settings = settings.set_password(password);
-        }
-        let info =
-            |address: ConnectionAddr| Some(address.into_connection_info().ok()?.set_redis_settings(settings.clone()));
-        self.addresses().into_iter().filter_map(info).collect()
-    }
-
-    /// Each host, without what to say there.
-    pub(super) fn addresses(&self) -> Vec<ConnectionAddr> {
-        let address = |(host, port): &(String, u16)| match self.tls {
-            true => ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None },
-            false => ConnectionAddr::Tcp(host.clone(), *port),
-        };
-        self.hosts.iter().map(address).collect()
-    }
-
-    pub(super) fn tls_mode(&self) -> Option<TlsMode> {
-        self.tls.then_some(TlsMode::Secure)
-    }
-}
-
-impl fmt::Display for Address {
+impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hosts: Vec<String> = self.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
-        match &self.kind {
-            Kind::Single => write!(f, "redis at {}", hosts.join(",")),
-            Kind::Sentinel(master) => write!(f, "the redis that the Sentinels at {} call {master}", hosts.join(",")),
-            Kind::Cluster => write!(f, "the redis cluster at {}", hosts.join(",")),
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
         }
     }
 }
 
-/// User, password and hosts. What is percent-encoded is decoded.
-fn credentials(authority: &str) -> Option<(Option<String>, Option<String>, &str)> {
-    let Some((credentials, hosts)) = authority.rsplit_once('@') else { return Some((None, None, authority)) };
-    let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-    let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().ok().map(|t| t.into_owned());
-    let some = |text: String| Some(text).filter(|t| !t.is_empty());
-    Some((some(decode(user)?), some(decode(password)?), hosts))
+impl Target {
+    /// Reads a URL. The error says what is wrong with it, and repeats nothing of it.
+    pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
+        let (scheme, rest) = url.split_once("://").ok_or("it has no ://")?;
+        let (kind, tls) = match scheme.strip_prefix("rediss") {
+            Some(kind) => (kind, true),
+            None => (scheme.strip_prefix("redis").ok_or("it begins with another scheme")?, false),
+        };
+        // The last @: what comes before it may have one.
+        let (credentials, rest) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user), rest));
+        let (user, password) = credentials.map_or(Ok((None, None)), read_credentials)?;
+        if rest.contains(['?', '#']) {
+            return Err("it has options after ? or #");
+        }
+        let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (form, db) = match kind {
+            "" => match places(hosts, 6379)?.as_slice() {
+                [place] => (Form::Single(place.clone()), read_db(path)?),
+                _ => return Err("it names several hosts"),
+            },
+            "+sentinel" => {
+                let (master, db) = path.split_once('/').unwrap_or((path, ""));
+                let master = decoded(master)?;
+                if master.is_empty() {
+                    return Err("the name of the master is missing behind the hosts");
+                }
+                (Form::Sentinel { sentinels: places(hosts, 26379)?, master }, read_db(db)?)
+            }
+            "+cluster" if path.is_empty() || path == "0" => (Form::Cluster(places(hosts, 6379)?), 0),
+            "+cluster" => return Err("a cluster has no databases but 0"),
+            _ => return Err("it begins with another scheme"),
+        };
+        Ok(Self { form, access: Access { tls, user, password, db } })
+    }
 }
 
-fn host_and_port(text: &str, default: u16) -> Option<(String, u16)> {
-    let (host, port) = match text.rsplit_once(':') {
-        // An IPv6 address stands in brackets.
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
-        _ => (text, default),
+type Credentials = (Option<String>, Option<SecretString>);
+
+fn read_credentials(text: &str) -> Result<Credentials, &'static str> {
+    let (user, password) = text.split_once(':').ok_or("it has a user without a password")?;
+    let (user, password) = (decoded(user)?, decoded(password)?);
+    Ok(((!user.is_empty()).then_some(user), (!password.is_empty()).then(|| password.into())))
+}
+
+fn read_db(text: &str) -> Result<i64, &'static str> {
+    match text {
+        "" => Ok(0),
+        _ => text.parse::<u16>().map(i64::from).map_err(|_| "its database is not a number"),
+    }
+}
+
+fn places(hosts: &str, port: u16) -> Result<Vec<Place>, &'static str> {
+    hosts.split(',').map(|host| read_place(host, port)).collect()
+}
+
+fn read_place(text: &str, default_port: u16) -> Result<Place, &'static str> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').ok_or("a [ has no ]")?,
+        None => text.find(':').map_or((text, ""), |at| text.split_at(at)),
     };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    (!host.is_empty() && !host.contains(char::is_whitespace)).then(|| (host.to_owned(), port))
+    let port = match port {
+        "" => default_port,
+        _ => port
+            .strip_prefix(':')
+            .and_then(|port| port.parse().ok())
+            .filter(|port| *port > 0)
+            .ok_or("a port is none")?,
+    };
+    match host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
+        true => Err("a host is missing"),
+        false => Ok(Place { host: host.to_owned(), port }),
+    }
+}
+
+/// Reads `%XX`.
+fn decoded(text: &str) -> Result<String, &'static str> {
+    const WRONG: &str = "a % is not followed by two hexadecimal digits (write %25 for the sign itself)";
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok()).ok_or(WRONG)?;
+        // from_str_radix would take a sign.
+        let hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| hex).ok_or(WRONG)?);
+        rest = after.get(2..).unwrap_or_default();
+    }
+    String::from_utf8(bytes).map_err(|_| "its %XX are no UTF-8")
 }
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
-    fn read(url: &str) -> Option<(Kind, String, bool, Option<String>, i64)> {
-        let address = Address::parse(url)?;
-        let hosts: Vec<String> = address.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
-        Some((address.kind, hosts.join(" "), address.tls, address.password, address.database))
+    fn place(host: &str, port: u16) -> Place {
+        Place { host: host.to_owned(), port }
     }
 
     #[test]
-    fn the_three_forms_are_read() {
-        assert_eq!(read("redis://h"), Some((Kind::Single, "h:6379".into(), false, None, 0)));
-        assert_eq!(
-            read("rediss://u:p%40ss@h.example:1/2"),
-            Some((Kind::Single, "h.example:1".into(), true, Some("p@ss".into()), 2))
-        );
-        assert_eq!(read("redis://[::1]:7/"), Some((Kind::Single, "::1:7".into(), false, None, 0)));
-        assert_eq!(
-            read("redis+sentinel://:pw@a:1,b/main/3"),
-            Some((Kind::Sentinel("main".into()), "a:1 b:26379".into(), false, Some("pw".into()), 3))
-        );
-        assert_eq!(read("rediss+cluster://a,b:2"), Some((Kind::Cluster, "a:6379 b:2".into(), true, None, 0)));
+    fn each_form_is_read() {
+        let single = Target::parse("redis://ana:p%40s%2Fs@redis.example:7000/3").unwrap();
+        assert_eq!(single.form, Form::Single(place("redis.example", 7000)));
+        let access = single.access;
+        assert_eq!((access.tls, access.user.as_deref(), access.db), (false, Some("ana"), 3));
+        assert_eq!(access.password.unwrap().expose_secret(), "p@s/s");
+
+        let sentinel = Target::parse("rediss+sentinel://:secret@a,[::1]:26380/main/2").unwrap();
+        let sentinels = vec![place("a", 26379), place("::1", 26380)];
+        assert_eq!(sentinel.form, Form::Sentinel { sentinels, master: "main".to_owned() });
+        assert_eq!((sentinel.access.tls, sentinel.access.user, sentinel.access.db), (true, None, 2));
+
+        let cluster = Target::parse("redis+cluster://a:1,b:2").unwrap();
+        assert_eq!(cluster.form, Form::Cluster(vec![place("a", 1), place("b", 2)]));
+        assert_eq!(Target::parse("redis://h").unwrap().form, Form::Single(place("h", 6379)));
     }
 
     #[test]
-    fn other_forms_are_refused() {
-        for bad in [
-            "",
-            "h:6379",
-            "http://h",
+    fn what_cannot_be_read_is_refused_without_repeating_it() {
+        let wrong = [
+            "localhost:6379",
+            "http://hunter2",
             "redis://",
-            "redis://h:x",
             "redis://a,b",
-            "redis://h/x",
-            "redis://h/-1",
-            "redis+sentinel://h",
-            "redis+cluster://h/1",
-            "redis+other://h",
-        ] {
-            assert!(read(bad).is_none(), "{bad}");
+            "redis://a:hunter2",
+            "redis://a:0",
+            "redis://hunter2@a",
+            "redis://u:hunter2%@a",
+            "redis://u:hunter2%+1@a",
+            "redis://a/hunter2",
+            "redis://a?x=hunter2",
+            "redis+sentinel://a",
+            "redis+sentinel://a/main/hunter2",
+            "redis+cluster://a/1",
+            "redis+other://a",
+            "redis+unix:///hunter2",
+        ];
+        for url in wrong {
+            let problem = Target::parse(url).err().unwrap_or_else(|| panic!("{url} was read"));
+            assert!(!problem.contains("hunter2"), "{problem}");
         }
-    }
-
-    #[test]
-    fn an_address_is_shown_without_secrets() {
-        let shown = Address::parse("redis://ana:hunter2@h").unwrap().to_string();
-        assert_eq!(shown, "redis at h:6379");
     }
 }
