@@ -14,7 +14,8 @@ use super::brief::Brief;
 use super::{
     Stage,
     archive::lines,
-    ledger::Moment,
+    brief::Brief,
+    ledger::{Moment, Records},
     play::{Befallen, Outcome},
     violation::{Promise, Violation},
 };
@@ -51,7 +52,7 @@ impl Figures {
             delivered: outcome.views.iter().map(|view| view.deliveries.len()).sum(),
             faults: outcome.faults.len(),
             broken: stage.violations.counts(),
-            delays: delays(stage, outcome),
+            delays: delays(&records, outcome),
             convergence: outcome.convergence.as_millis(),
         }
     }
@@ -102,8 +103,7 @@ impl Figures {
 }
 
 /// Deliveries to attentive subscribers, sorted under the faults that happened between acknowledgement and delivery.
-fn delays(stage: &Stage, outcome: &Outcome) -> BTreeMap<&'static str, u64> {
-    let records = stage.ledger.records();
+fn delays(records: &Records, outcome: &Outcome) -> BTreeMap<&'static str, u64> {
     let acknowledged: HashMap<&str, Moment> =
         records.sent.iter().filter_map(|sent| Some((sent.id.as_str(), sent.acks.first()?.at))).collect();
     let mut delays: BTreeMap<&'static str, u64> = BTreeMap::new();

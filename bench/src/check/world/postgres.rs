@@ -92,7 +92,7 @@ impl Postgres {
     async fn ready(&self) -> Result<(), Error> {
         let ask = || {
             let mut ask = tokio::process::Command::from(self.program("pg_isready"));
-            ask.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", USER]);
+            ask.stderr(Stdio::null()).args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", USER]);
             async move { ask.status().await.is_ok_and(|status| status.success()) }
         };
         reachable("Postgres", START, ask).await
@@ -134,7 +134,9 @@ impl Drop for Postgres {
 /// The folder of its programs: on PATH, else the newest of Debian's.
 fn programs() -> Result<PathBuf, Error> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).find(|folder| folder.join("initdb").is_file());
+    // What is on PATH may be a link into the folder where the others are.
+    let found = std::env::split_paths(&path).find_map(|folder| fs::canonicalize(folder.join("initdb")).ok());
+    let on_path = found.and_then(|program| Some(program.parent()?.to_owned()));
     let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
