@@ -10,7 +10,6 @@ use std::{
 use serde::Serialize;
 use serde_json::json;
 
-use super::brief::Brief;
 use super::{
     Stage,
     archive::lines,
