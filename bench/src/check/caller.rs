@@ -20,7 +20,7 @@ use super::cast::User;
 use crate::error::Error;
 
 /// How long one attempt may take.
-const ATTEMPT: Duration = Duration::from_secs(4);
+const ATTEMPT: Duration = Duration::from_secs(2);
 /// How long a call is tried. Nothing may keep a deployment from answering for longer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 /// The largest answer that is read.
