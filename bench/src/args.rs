@@ -2,11 +2,12 @@
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use crate::{error::Error, subject::Role};
+use crate::{check::CheckArgs, error::Error, subject::Role};
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
 relay-bench [all|fanout|sends|idle] [options]
+relay-bench check [options]       proves the promises of a deployment; check --help lists its options
 
   --quick             everything small: 100 subscribers, 200 idle streams, 8 senders, 2 s
   --seconds S         how long each load is measured (10)
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Subject(Role),
     /// Measure.
     Run(Args),
+    /// Prove the promises of a deployment.
+    Check(CheckArgs),
 }
 
 /// Which scenarios to run.
@@ -78,6 +81,7 @@ impl Command {
             match word.as_str() {
                 "-h" | "--help" => return Ok(Self::Help),
                 "subject" => return Role::parse(words).map(Self::Subject),
+                "check" => return CheckArgs::parse(words).map(Self::Check),
                 "all" => scope = Scope::All,
                 "fanout" => scope = Scope::Fanout,
                 "sends" => scope = Scope::Sends,

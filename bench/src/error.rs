@@ -35,6 +35,9 @@ pub(crate) enum Error {
     /// The results could not be written as JSON.
     #[error("cannot write the results: {0}")]
     Json(#[from] serde_json::Error),
+    /// A check found broken promises.
+    #[error("promises were broken; seeds: {0:?}")]
+    Broken(Vec<u64>),
     /// A signal came.
     #[error("stopped")]
     Stopped,

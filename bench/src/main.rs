@@ -1,6 +1,7 @@
 //! `relay-bench`: puts load on Relay and on what it is compared with, and says what each operation costs the server.
 
 mod args;
+mod check;
 mod error;
 mod grpc;
 mod latency;
@@ -31,22 +32,23 @@ fn start() -> Result<(), Error> {
     match Command::parse(std::env::args().skip(1))? {
         Command::Help => report::say(args::HELP),
         Command::Subject(role) => subject::serve(role),
-        Command::Run(args) => {
-            // Thousands of connections, each one a descriptor here and one in the server, which inherits the limit.
-            rlimit::increase_nofile_limit(u64::MAX)?;
-            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(until_stopped(&args))
-        }
+        Command::Check(args) => until_stopped(check::run(&args)),
+        Command::Run(args) => until_stopped(run(&args)),
     }
 }
 
-/// Runs the scenarios; a signal drops the run, and with it the servers that it started.
-async fn until_stopped(args: &Args) -> Result<(), Error> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        done = run(args) => done,
-        _ = tokio::signal::ctrl_c() => Err(Error::Stopped),
-        _ = terminate.recv() => Err(Error::Stopped),
-    }
+/// Does the work; a signal drops it, and with it the servers that it started.
+fn until_stopped(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    // Thousands of connections, each one a descriptor here and one in the server, which inherits the limit.
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            done = work => done,
+            _ = tokio::signal::ctrl_c() => Err(Error::Stopped),
+            _ = terminate.recv() => Err(Error::Stopped),
+        }
+    })
 }
 
 async fn run(args: &Args) -> Result<(), Error> {
