@@ -26,6 +26,7 @@ pub(super) async fn run(program: &Path, postgres: &Postgres, args: &Args, report
     let launch = Arc::new(Launch::new(program, args)?.with("RELAY_DATABASE_URL", database.url()));
     let relay = Arc::new(launch.start().await?);
     for variant in VARIANTS {
+        database.settle().await;
         variant.measure(&relay, NAME, args, report).await?;
     }
     drop(relay);
@@ -43,6 +44,7 @@ async fn tables_of_relay(program: &Path, postgres: &Postgres, args: &Args) -> Re
 
 async fn pgbench(name: &str, database: &Database, args: &Args, report: &mut Report) -> Result<(), Error> {
     database.run("TRUNCATE messages").await?;
+    database.settle().await;
     let Pgbench { rate, latency } = Pgbench::run(database, args.measure).await?;
     report.add(NAME, name, [("sends", Some(rate), "1/s"), ("ack_mean", latency, "ms")]);
     Ok(())

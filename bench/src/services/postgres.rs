@@ -51,6 +51,12 @@ impl Database {
         psql(&self.url, statements).await
     }
 
+    /// Writes out what earlier loads have left, so that it does not disturb the next. It takes rights that not every user
+    /// has; without them that load may be disturbed.
+    pub(crate) async fn settle(&self) {
+        let _ = self.run("CHECKPOINT").await;
+    }
+
     /// Transactions in it since it was made, once all of its sessions have reported theirs. A statement outside a
     /// transaction is one of its own.
     pub(crate) async fn transactions(&self) -> Result<u64, Error> {
