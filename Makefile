@@ -49,6 +49,12 @@ check-dependencies:
 contract-baseline: ## take the contract as it is now for the released one
 	scripts/renew-contract-baseline
 
-bench: ## measure the server with the load generator
+# PostgreSQL, Redis and the peer's packages are found or installed; without one of them, take the words in front away.
+bench: bench/peers/socketio/node_modules ## measure the server, on one node and on two, with the load generator
 	cargo build --release --bin relay
-	cargo run --release -p relay-bench
+	cargo build --release -p relay-bench
+	scripts/with-postgres scripts/with-redis cargo run --release -p relay-bench
+
+bench/peers/socketio/node_modules: bench/peers/socketio/package-lock.json
+	npm ci --prefix bench/peers/socketio
+	touch $@

@@ -2,19 +2,30 @@
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use crate::{check::CheckArgs, error::Error, subject::Role};
+use crate::{
+    check::CheckArgs,
+    error::Error,
+    scope::{Scenario, Scope},
+    subject::Role,
+};
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
-relay-bench [all|fanout|sends|idle] [options]
+relay-bench [all|SCENARIO...] [options]
 relay-bench check [options]       proves the promises of a deployment; check --help lists its options
 
-  --quick             everything small: 100 subscribers, 200 idle streams, 8 senders, 2 s
+  fanout sends idle rooms         scenarios of one node
+  sends-postgres                  needs RELAY_TEST_POSTGRES_URL, as scripts/with-postgres sets it
+  cross-node resume fanout-nodes  need RELAY_TEST_REDIS_URL as well, as scripts/with-redis sets it
+
+  --quick             everything small: 100 subscribers, 200 streams, 8 senders, 20,000 messages, 2 s
   --seconds S         how long each load is measured (10)
   --subscribers N     subscribers of the fan-out (1000)
   --in-flight N       messages of the fan-out under way at once, at most 1000 (256)
-  --streams N         idle streams (5000)
+  --streams N         idle streams, and clients that resume (5000)
   --senders N         senders of durable messages (64)
+  --messages N        messages of the large room, at least 1000 (1000000)
+  --members N         members of the large room, at least 10 (10000)
   --relay-bin PATH    the server (the file `relay` beside this program)
   --relay-set K=V     a setting passed on to the server as `--set K=V`; may be repeated
   --no-relay          only what Relay is compared with
@@ -32,22 +43,6 @@ pub(crate) enum Command {
     Check(CheckArgs),
 }
 
-/// Which scenarios to run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
-    All,
-    Fanout,
-    Sends,
-    Idle,
-}
-
-impl Scope {
-    /// Whether `scenario` is to run.
-    pub(crate) fn has(self, scenario: Self) -> bool {
-        self == Self::All || self == scenario
-    }
-}
-
 /// The sizes of a run.
 pub(crate) struct Args {
     /// Which scenarios.
@@ -60,10 +55,14 @@ pub(crate) struct Args {
     pub(crate) subscribers: usize,
     /// Messages that may be published and not yet with every subscriber.
     pub(crate) in_flight: usize,
-    /// Idle streams.
+    /// Idle streams, and clients that resume.
     pub(crate) streams: usize,
     /// Senders of durable messages.
     pub(crate) senders: usize,
+    /// Messages of the large room that is listed.
+    pub(crate) messages: u64,
+    /// Members of the large room that is sent to.
+    pub(crate) members: usize,
     /// The server. None: it is not measured.
     pub(crate) relay: Option<PathBuf>,
     /// Settings for the server.
@@ -75,17 +74,14 @@ pub(crate) struct Args {
 impl Command {
     /// Reads the arguments after the program's name.
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, Error> {
-        let mut scope = Scope::All;
+        let mut scope = Scope::default();
         let mut given = Given::default();
         while let Some(word) = words.next() {
             match word.as_str() {
                 "-h" | "--help" => return Ok(Self::Help),
-                "subject" => return Role::parse(words).map(Self::Subject),
                 "check" => return CheckArgs::parse(words).map(Self::Check),
-                "all" => scope = Scope::All,
-                "fanout" => scope = Scope::Fanout,
-                "sends" => scope = Scope::Sends,
-                "idle" => scope = Scope::Idle,
+                "subject" => return Role::parse(words).map(Self::Subject),
+                "all" => scope = Scope::default(),
                 "--quick" => given.quick = true,
                 "--no-relay" => given.no_relay = true,
                 "--seconds" => given.seconds = Some(value(&word, &mut words)?),
@@ -93,10 +89,15 @@ impl Command {
                 "--in-flight" => given.in_flight = Some(value(&word, &mut words)?),
                 "--streams" => given.streams = Some(value(&word, &mut words)?),
                 "--senders" => given.senders = Some(value(&word, &mut words)?),
+                "--messages" => given.messages = Some(value(&word, &mut words)?),
+                "--members" => given.members = Some(value(&word, &mut words)?),
                 "--relay-bin" => given.relay = Some(value(&word, &mut words)?),
                 "--relay-set" => given.relay_settings.push(value(&word, &mut words)?),
                 "--out" => given.out = Some(value(&word, &mut words)?),
-                _ => return Err(Error::Usage(format!("what is `{word}`?"))),
+                _ => match Scenario::named(&word) {
+                    Some(scenario) => scope.add(scenario),
+                    None => return Err(Error::Usage(format!("what is `{word}`?"))),
+                },
             }
         }
         given.fill(scope).map(Self::Run)
@@ -113,6 +114,8 @@ struct Given {
     in_flight: Option<usize>,
     streams: Option<usize>,
     senders: Option<usize>,
+    messages: Option<u64>,
+    members: Option<usize>,
     relay: Option<PathBuf>,
     relay_settings: Vec<String>,
     out: Option<PathBuf>,
@@ -131,12 +134,17 @@ impl Given {
             in_flight: self.in_flight.unwrap_or(256),
             streams: self.streams.unwrap_or(size(5000, 200)),
             senders: self.senders.unwrap_or(size(64, 8)),
+            messages: self.messages.unwrap_or(size(1_000_000, 20_000) as u64),
+            members: self.members.unwrap_or(size(10_000, 500)),
             relay: if self.no_relay { None } else { find_relay(self.relay)? },
             relay_settings: self.relay_settings,
             out: self.out.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/results/latest.json"))),
         };
         if [args.subscribers, args.streams, args.senders].contains(&0) || !(1..=600).contains(&seconds) {
             return Err(Error::Usage("sizes start at 1, and seconds end at 600".into()));
+        }
+        if args.messages < 1000 || args.members < 10 {
+            return Err(Error::Usage("a large room has at least 1000 messages and 10 members".into()));
         }
         if !(1..=1000).contains(&args.in_flight) {
             return Err(Error::Usage(

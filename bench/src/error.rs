@@ -1,6 +1,11 @@
-//! What can go wrong in a run. The generator retries nothing: a figure from a half-broken run is worse than none.
+//! What can go wrong in a run. The generator retries nothing, but for clients who come back to a node that was
+//! restarted, and says how often: a figure from a half-broken run is worse than none.
 
 use std::{io, time::Duration};
+
+/// The statuses of gRPC that say: not now.
+const RESOURCE_EXHAUSTED: &str = "8";
+const UNAVAILABLE: &str = "14";
 
 /// Why a run ended early.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +19,9 @@ pub(crate) enum Error {
     /// An HTTP/2 connection or stream.
     #[error("HTTP/2: {0}")]
     Http2(#[from] h2::Error),
+    /// A connection of Socket.IO.
+    #[error("WebSocket: {0}")]
+    WebSocket(#[from] tokio_tungstenite::tungstenite::Error),
     /// A server's message that is not what the contract says.
     #[error("cannot decode a message: {0}")]
     Decode(#[from] prost::DecodeError),
@@ -47,6 +55,15 @@ impl Error {
     /// What the server did that it should not have.
     pub(crate) fn unexpected(what: impl Into<String>) -> Self {
         Self::Unexpected(what.into())
+    }
+
+    /// Whether a client would come again: the server was not reached, or has no room for it now.
+    pub(crate) fn passes(&self) -> bool {
+        match self {
+            Self::Io(_) | Self::Http2(_) => true,
+            Self::Status { status, .. } => [RESOURCE_EXHAUSTED, UNAVAILABLE].contains(&status.as_str()),
+            _ => false,
+        }
     }
 }
 

@@ -50,9 +50,13 @@ pub(crate) struct Latencies(Vec<u64>);
 impl Latencies {
     /// Takes the samples of all connections.
     pub(crate) fn gather<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> Self {
-        let mut all: Vec<u64> = tallies.into_iter().flat_map(Tally::take).collect();
-        all.sort_unstable();
-        Self(all)
+        Self::of(tallies.into_iter().flat_map(Tally::take).collect())
+    }
+
+    /// Takes these, in nanoseconds.
+    pub(crate) fn of(mut samples: Vec<u64>) -> Self {
+        samples.sort_unstable();
+        Self(samples)
     }
 
     /// The latency that `share` (0 to 1) of the samples do not exceed, in milliseconds. None without samples.

@@ -8,6 +8,8 @@ mod latency;
 mod process;
 mod report;
 mod scenario;
+mod scope;
+mod services;
 mod stamp;
 mod subject;
 

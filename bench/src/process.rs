@@ -11,13 +11,36 @@ use tokio::time::Instant;
 /// How much resident memory may change in a second and still count as settled, in KiB.
 const SETTLED_WITHIN: u64 = 64;
 
-/// CPU time of each thread, in nanoseconds.
+/// The processes whose work is measured.
+#[derive(Clone, Default)]
+pub(crate) struct Processes {
+    /// Those of the subject.
+    pub(crate) server: Vec<u32>,
+    /// The Redis between them, which is reported beside.
+    pub(crate) redis: Option<u32>,
+}
+
+impl Processes {
+    /// A subject that is one process.
+    pub(crate) fn one(pid: u32) -> Self {
+        Self { server: vec![pid], redis: None }
+    }
+}
+
+/// CPU time of each thread, in nanoseconds. A thread's number is the only one on the machine.
 pub(crate) struct CpuTime(HashMap<String, u64>);
 
 impl CpuTime {
     /// Reads it now.
-    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+    pub(crate) fn of(processes: &[u32]) -> io::Result<Self> {
         let mut threads = HashMap::new();
+        for pid in processes {
+            Self::read(*pid, &mut threads)?;
+        }
+        Ok(Self(threads))
+    }
+
+    fn read(pid: u32, threads: &mut HashMap<String, u64>) -> io::Result<()> {
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
             let task = task?;
             // A thread may end between the listing and the reading.
@@ -26,10 +49,10 @@ impl CpuTime {
                 line.split(' ').next().and_then(|field| field.parse().ok()).ok_or_else(|| unreadable(&line))?;
             threads.insert(task.file_name().to_string_lossy().into_owned(), on_cpu);
         }
-        Ok(Self(threads))
+        Ok(())
     }
 
-    /// What the process has used since `earlier`, in microseconds.
+    /// What the processes have used since `earlier`, in microseconds.
     pub(crate) fn since(&self, earlier: &Self) -> f64 {
         let used = |(thread, now): (&String, &u64)| now.saturating_sub(earlier.0.get(thread).copied().unwrap_or(0));
         self.0.iter().map(used).sum::<u64>() as f64 / 1e3
@@ -37,27 +60,28 @@ impl CpuTime {
 }
 
 /// Resident memory of a process in KiB: `VmRSS` of `/proc/PID/status`.
-pub(crate) fn resident(pid: u32) -> io::Result<u64> {
+fn resident(pid: u32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     line.split_whitespace().next().and_then(|field| field.parse().ok()).ok_or_else(|| unreadable(line))
 }
 
-/// Resident memory in KiB once it has not changed for a second, or at the deadline.
-pub(crate) async fn settled_resident(pid: u32, deadline: Duration) -> io::Result<u64> {
+/// Resident memory of the servers in KiB once it has not changed for a second, or at the deadline.
+pub(crate) async fn settled_resident(processes: &Processes, deadline: Duration) -> io::Result<u64> {
+    let all = || processes.server.iter().map(|pid| resident(*pid)).sum::<io::Result<u64>>();
     let deadline = Instant::now() + deadline;
-    let mut last = resident(pid)?;
+    let mut last = all()?;
     let mut quiet = 0;
     while quiet < 10 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let now = resident(pid)?;
+        let now = all()?;
         if now.abs_diff(last) <= SETTLED_WITHIN {
             quiet += 1;
         } else {
             (last, quiet) = (now, 0);
         }
     }
-    resident(pid)
+    all()
 }
 
 fn unreadable(text: &str) -> io::Error {

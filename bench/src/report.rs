@@ -37,7 +37,17 @@ struct Settings {
     in_flight: usize,
     streams: usize,
     senders: usize,
+    messages: u64,
+    members: usize,
     relay_settings: Vec<String>,
+}
+
+/// A text that belongs to the figures, such as a database's plan.
+#[derive(Serialize)]
+struct Note {
+    scenario: &'static str,
+    subject: String,
+    lines: Vec<String>,
 }
 
 /// All figures of a run.
@@ -48,6 +58,9 @@ pub(crate) struct Report {
     /// Why the run ended early. Absent: it did not.
     error: Option<String>,
     rows: Vec<Row>,
+    notes: Vec<Note>,
+    /// The scenarios that were left out, and why.
+    left_out: Vec<String>,
 }
 
 impl Report {
@@ -70,11 +83,13 @@ impl Report {
             in_flight: args.in_flight,
             streams: args.streams,
             senders: args.senders,
+            messages: args.messages,
+            members: args.members,
             relay_settings: args.relay_settings.clone(),
         };
         let Machine { cores, kernel, memory_kib, cpu } = &machine;
         say(&format!("{cores} cores ({cpu}), {} MiB, Linux {kernel}", memory_kib / 1024))?;
-        Ok(Self { machine, settings, error: None, rows: Vec::new() })
+        Ok(Self { machine, settings, error: None, rows: Vec::new(), notes: Vec::new(), left_out: Vec::new() })
     }
 
     /// The figures of `subject` in `scenario`: metric, value, unit. A figure that there is none of is left out.
@@ -90,8 +105,29 @@ impl Report {
         self.rows.extend(rows);
     }
 
+    /// Notes a text on `subject`, and prints it.
+    pub(crate) fn note(&mut self, scenario: &'static str, subject: &str, text: &str) -> Result<(), Error> {
+        say(&format!("\n{scenario}, {subject}:\n{}", text.trim_end()))?;
+        let lines = text.trim_end().lines().map(String::from).collect();
+        self.notes.push(Note { scenario, subject: subject.into(), lines });
+        Ok(())
+    }
+
+    /// Says that something is not measured, and why.
+    pub(crate) fn leave_out(&mut self, what: &str, why: &str) -> Result<(), Error> {
+        let line = format!("left out: {what}: {why}");
+        say(&format!("\n{line}"))?;
+        self.left_out.push(line);
+        Ok(())
+    }
+
     /// Prints the table of a scenario: a line a subject, a column a metric, each beside its ratio to the floor.
     pub(crate) fn print(&self, scenario: &str) -> Result<(), Error> {
+        self.print_beside(scenario, "floor")
+    }
+
+    /// The same, with the ratios to the subject whose name ends so.
+    pub(crate) fn print_beside(&self, scenario: &str, base_name: &str) -> Result<(), Error> {
         let rows: Vec<&Row> = self.rows.iter().filter(|row| row.scenario == scenario).collect();
         let (mut subjects, mut metrics) = (Vec::new(), Vec::new());
         for row in &rows {
@@ -101,14 +137,14 @@ impl Report {
         let figure = |subject: &str, metric: &str| {
             rows.iter().find(|row| row.subject == subject && row.metric == metric).map(|row| row.value)
         };
-        let floor = subjects.iter().find(|subject| subject.ends_with("floor"));
+        let base_subject = subjects.iter().find(|subject| subject.ends_with(base_name));
         let mut table = vec![vec![scenario.to_owned()]];
         table.extend(subjects.iter().map(|subject| vec![(*subject).to_owned()]));
         for (metric, unit) in metrics {
-            let base = floor.and_then(|floor| figure(floor, metric)).filter(|base| *base > 0.0);
+            let base = base_subject.and_then(|subject| figure(subject, metric)).filter(|base| *base > 0.0);
             if let Some(head) = table.first_mut() {
                 head.push(format!("{metric} [{unit}]"));
-                head.extend(base.map(|_| "/floor".to_owned()));
+                head.extend(base.map(|_| format!("/{base_name}")));
             }
             for (line, subject) in table.iter_mut().skip(1).zip(&subjects) {
                 let value = figure(subject, metric);

@@ -7,10 +7,16 @@ use std::{sync::OnceLock, time::Instant};
 const MARK: &[u8] = b"sent-at:";
 const DIGITS: usize = 16;
 
+static START: OnceLock<Instant> = OnceLock::new();
+
 /// Nanoseconds since the generator first asked.
 pub(crate) fn now() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// The same of another time than now.
+pub(crate) fn of(time: Instant) -> u64 {
+    time.saturating_duration_since(*START.get_or_init(Instant::now)).as_nanos() as u64
 }
 
 /// A text of `length` bytes that says `at`. At least the stamp itself is written.

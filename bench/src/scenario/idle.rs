@@ -25,11 +25,12 @@ pub(super) async fn run(args: &Args, report: &mut Report) -> Result<(), Error> {
 }
 
 async fn subject<S: FanOut>(subject: S, args: &Args, report: &mut Report) -> Result<(), Error> {
-    let before = settled_resident(subject.pid(), SETTLE).await?;
+    let processes = subject.processes();
+    let before = settled_resident(&processes, SETTLE).await?;
     let subject = Arc::new(subject);
     let mut audience = Audience::open(&subject, args.streams, args.in_flight).await?;
     let after = tokio::select! {
-        after = settled_resident(subject.pid(), SETTLE) => after?,
+        after = settled_resident(&processes, SETTLE) => after?,
         error = audience.lost() => return Err(error),
     };
     report.add(

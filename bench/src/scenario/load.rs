@@ -1,13 +1,13 @@
 //! A measured stretch of time: what was done in it, and what it cost server and generator.
 
-use std::{process, time::Duration};
+use std::{io, process, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
     error::Error,
     latency::{Latencies, Tally},
-    process::CpuTime,
+    process::{CpuTime, Processes},
 };
 
 /// What a load came to.
@@ -18,6 +18,8 @@ pub(super) struct Load {
     pub(super) seconds: f64,
     /// CPU time of the server, in microseconds.
     pub(super) server_us: f64,
+    /// CPU time of Redis, in microseconds. None: there is none.
+    pub(super) redis_us: Option<f64>,
     /// CPU time of the generator, in microseconds.
     pub(super) generator_us: f64,
     /// Of the operations that were sampled.
@@ -25,9 +27,9 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Lets the load run until `start`, then measures it for `time`: server `pid`, operations by `tallies`.
+    /// Lets the load run until `start`, then measures it for `time`: what `processes` use, operations by `tallies`.
     pub(super) async fn measure<'a>(
-        pid: u32,
+        processes: &Processes,
         tallies: impl Iterator<Item = &'a Tally> + Clone,
         start: Instant,
         time: Duration,
@@ -36,21 +38,49 @@ impl Load {
         let switch = |on| tallies.clone().for_each(|tally| tally.measure(on));
         sleep_until(start).await;
         switch(true);
-        let begin = (Instant::now(), count(), CpuTime::of(pid)?, CpuTime::of(process::id())?);
-        sleep_until(begin.0 + time).await;
-        let end = (Instant::now(), count(), CpuTime::of(pid)?, CpuTime::of(process::id())?);
+        let begin = Reading::take(processes, count())?;
+        sleep_until(begin.at + time).await;
+        let end = Reading::take(processes, count())?;
         switch(false);
-        Ok(Self {
-            operations: (end.1 - begin.1) as f64,
-            seconds: (end.0 - begin.0).as_secs_f64(),
-            server_us: end.2.since(&begin.2),
-            generator_us: end.3.since(&begin.3),
-            latencies: Latencies::gather(tallies),
-        })
+        Ok(begin.until(&end, Latencies::gather(tallies)))
     }
 
     /// The figure for each operation. None: there was no operation.
     pub(super) fn per_operation(&self, total: f64) -> Option<f64> {
         (self.operations > 0.0).then(|| total / self.operations)
+    }
+}
+
+/// Clocks and counters at one moment.
+pub(super) struct Reading {
+    at: Instant,
+    operations: u64,
+    server: CpuTime,
+    redis: Option<CpuTime>,
+    generator: CpuTime,
+}
+
+impl Reading {
+    /// Takes it now, after so many operations.
+    pub(super) fn take(processes: &Processes, operations: u64) -> io::Result<Self> {
+        Ok(Self {
+            at: Instant::now(),
+            operations,
+            server: CpuTime::of(&processes.server)?,
+            redis: processes.redis.map(|pid| CpuTime::of(&[pid])).transpose()?,
+            generator: CpuTime::of(&[process::id()])?,
+        })
+    }
+
+    /// What happened from here to `end`.
+    pub(super) fn until(&self, end: &Self, latencies: Latencies) -> Load {
+        Load {
+            operations: (end.operations - self.operations) as f64,
+            seconds: (end.at - self.at).as_secs_f64(),
+            server_us: end.server.since(&self.server),
+            redis_us: end.redis.as_ref().zip(self.redis.as_ref()).map(|(end, begin)| end.since(begin)),
+            generator_us: end.generator.since(&self.generator),
+            latencies,
+        }
     }
 }

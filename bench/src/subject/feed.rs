@@ -3,12 +3,15 @@
 use bytes::{Buf as _, BytesMut};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
+use super::socketio::Socket;
 use crate::{error::Error, grpc::Call};
 
 /// What a subscriber reads from.
 pub(crate) enum Feed {
     /// A gRPC stream, and which of its messages are those that were published.
     Grpc(Box<Call>, fn(&[u8]) -> bool),
+    /// A connection of Socket.IO.
+    SocketIo(Box<Socket>),
     /// A raw connection.
     Raw(RawFeed),
 }
@@ -25,6 +28,7 @@ impl Feed {
                 };
                 call.read(wanted).await
             }
+            Self::SocketIo(socket) => socket.events(each).await,
             Self::Raw(raw) => raw.read(each).await,
         }
     }

@@ -17,7 +17,7 @@ use super::{
     feed::RawFeed,
     server::{Server, own},
 };
-use crate::{error::Error, report};
+use crate::{error::Error, process::Processes, report};
 
 /// The word on the command line.
 pub(super) const ROLE: &str = "floor";
@@ -71,8 +71,8 @@ impl FanOut for Floor {
         }
     }
 
-    fn pid(&self) -> u32 {
-        self.server.pid
+    fn processes(&self) -> Processes {
+        Processes::one(self.server.pid)
     }
 
     async fn subscribe(&self, _number: usize) -> Result<Feed, Error> {

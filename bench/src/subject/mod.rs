@@ -1,23 +1,31 @@
 //! The servers that are measured. Each is a process of its own, so that the operating system counts its CPU and memory.
 
+mod cluster;
 mod feed;
 mod floor;
+pub(crate) mod frames;
+mod launch;
 mod plain_tonic;
 mod publisher;
 pub(crate) mod relay;
 mod server;
+mod socketio;
 mod sqlite_floor;
 
+pub(crate) use cluster::Cluster;
 pub(crate) use feed::Feed;
 pub(crate) use floor::{Floor, Writes};
+pub(crate) use launch::Launch;
 pub(crate) use plain_tonic::PlainTonic;
 pub(crate) use publisher::Publisher;
-pub(crate) use relay::{Relay, typical_length};
+pub(crate) use relay::Relay;
+pub(crate) use server::Signal;
+pub(crate) use socketio::SocketIo;
 pub(crate) use sqlite_floor::SqliteFloor;
 
 use std::path::PathBuf;
 
-use crate::{args::value, error::Error};
+use crate::{args::value, error::Error, process::Processes};
 
 /// The length of a message's text, in bytes.
 pub(crate) const TEXT: usize = 64;
@@ -27,8 +35,8 @@ pub(crate) trait FanOut: Send + Sync + 'static {
     /// How the results name it.
     fn name(&self) -> &'static str;
 
-    /// The server's process.
-    fn pid(&self) -> u32;
+    /// The server's processes.
+    fn processes(&self) -> Processes;
 
     /// Connects subscriber `number`; it gets what is published after this returns.
     fn subscribe(&self, number: usize) -> impl Future<Output = Result<Feed, Error>> + Send;

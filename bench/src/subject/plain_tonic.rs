@@ -19,7 +19,7 @@ use super::{
     FanOut, Feed, Publisher, TEXT,
     server::{Server, own},
 };
-use crate::{error::Error, grpc::Link, report, stamp};
+use crate::{error::Error, grpc::Link, process::Processes, report, stamp};
 
 #[expect(unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
 mod wire {
@@ -49,8 +49,8 @@ impl FanOut for PlainTonic {
         "plain_tonic"
     }
 
-    fn pid(&self) -> u32 {
-        self.server.pid
+    fn processes(&self) -> Processes {
+        Processes::one(self.server.pid)
     }
 
     async fn subscribe(&self, _number: usize) -> Result<Feed, Error> {

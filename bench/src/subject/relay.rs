@@ -1,36 +1,35 @@
 //! Relay itself, as its users meet it: the program with its defaults, a data folder of its own, tokens, streams.
 
-use std::{
-    fs::{self, File},
-    net::SocketAddr,
-    path::Path,
-};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use prost::Message as _;
 use relay_proto::chat::v1::{
-    AddMembersRequest, AddMembersResponse, ConnectRequest, ConnectResponse, CreateRoomRequest, CreateRoomResponse,
-    Frame, Message, MessageCreated, NewMember, OpenStream, Reply, RoomEvent, SendMessageRequest, SendMessageResponse,
-    SubscribeRequest, SubscribeResponse, connect_request, frame, reply, room_event,
+    AddMembersRequest, AddMembersResponse, ConnectRequest, CreateRoomRequest, CreateRoomResponse, ListMessagesRequest,
+    ListMessagesResponse, NewMember, OpenStream, RoomPosition, SendMessageRequest, SendMessageResponse,
+    SubscribeRequest, connect_request,
 };
 use serde::Serialize;
-use tempfile::TempDir;
-use tokio::process::Command;
-use uuid::Uuid;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
-use super::{FanOut, Feed, Publisher, TEXT, server::Server};
+use super::{
+    FanOut, Feed, Launch, Publisher, Signal,
+    frames::{caught_up, is_event},
+    server::Server,
+};
 use crate::{
     args::Args,
     error::Error,
     grpc::{Call, Link},
-    stamp,
+    process::Processes,
 };
 
 /// The room of the fan-out.
 pub(crate) const ROOM: &str = "fanout";
 /// Who owns that room, and publishes in it.
-const OWNER: &str = "pub";
+pub(super) const OWNER: &str = "pub";
 /// How many members one call may add.
 const BATCH: usize = 100;
 /// How long a token is good: longer than any run.
@@ -40,8 +39,8 @@ const TOKEN_SECONDS: u64 = 4 * 3600;
 pub(crate) struct Relay {
     server: Server,
     key: EncodingKey,
-    /// Deleted when dropped.
-    _data: TempDir,
+    /// Has the data folder.
+    _launch: Arc<Launch>,
 }
 
 /// What a token says.
@@ -54,17 +53,23 @@ struct Claims<'a> {
 }
 
 impl Relay {
-    /// Starts `program` on an empty data folder. Its log goes beside the results.
+    /// Starts `program` alone, on an empty data folder.
     pub(crate) async fn start(program: &Path, args: &Args) -> Result<Self, Error> {
-        let data = tempfile::tempdir()?;
-        let secret = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
-        let log = args.out.with_file_name("relay.log");
-        log.parent().map_or(Ok(()), fs::create_dir_all)?;
-        let mut command = Command::new(program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.path());
-        command.args(args.relay_settings.iter().flat_map(|setting| ["--set", setting.as_str()]));
-        command.env("RELAY_AUTH_SIGNING_KEY", URL_SAFE_NO_PAD.encode(&secret)).stderr(File::create(log)?);
-        Ok(Self { server: Server::start(command).await?, key: EncodingKey::from_secret(&secret), _data: data })
+        Arc::new(Launch::new(program, args)?).start().await
+    }
+
+    pub(super) fn new(server: Server, launch: Arc<Launch>) -> Self {
+        Self { server, key: EncodingKey::from_secret(launch.secret()), _launch: launch }
+    }
+
+    /// Ends it, and waits until it has.
+    pub(crate) async fn end(self, signal: Signal) -> Result<(), Error> {
+        self.server.end(signal).await
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.pid
     }
 
     /// Makes the room of the fan-out, with `subscribers` members beside its owner.
@@ -95,6 +100,15 @@ impl Relay {
         Ok(call)
     }
 
+    /// Opens a Subscribe stream with `token` from `positions` on, and waits until it has caught up; answers it with the
+    /// number of rooms that are complete.
+    pub(crate) async fn resume(&self, token: &str, positions: Vec<RoomPosition>) -> Result<(Call, usize), Error> {
+        let mut call = self.link().await?.open("/relay.chat.v1.ChatService/Subscribe", token).await?;
+        call.send_last(&SubscribeRequest { open: Some(OpenStream { positions }) })?;
+        let complete = caught_up(&mut call).await?;
+        Ok((call, complete))
+    }
+
     /// A connection.
     pub(crate) async fn link(&self) -> Result<Link, Error> {
         Link::connect(self.address()).await
@@ -108,6 +122,16 @@ impl Relay {
         Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
     }
 
+    /// What it says of itself: the sum of a metric over its labels. None: it has no such metric.
+    pub(crate) async fn metric(&self, name: &str) -> Result<Option<f64>, Error> {
+        let mut socket = TcpStream::connect(self.address()).await?;
+        socket.write_all(b"GET /metrics HTTP/1.1\r\nhost: relay\r\nconnection: close\r\n\r\n").await?;
+        let mut text = String::new();
+        socket.read_to_string(&mut text).await?;
+        let samples = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit(' ').next()?.parse::<f64>().ok());
+        Ok(samples.reduce(|sum, sample| sum + sample))
+    }
+
     fn address(&self) -> SocketAddr {
         self.server.address
     }
@@ -118,15 +142,12 @@ impl FanOut for Relay {
         "relay"
     }
 
-    fn pid(&self) -> u32 {
-        self.server.pid
+    fn processes(&self) -> Processes {
+        Processes::one(self.server.pid)
     }
 
     async fn subscribe(&self, number: usize) -> Result<Feed, Error> {
-        let token = self.token(&subscriber(number))?;
-        let mut call = self.link().await?.open("/relay.chat.v1.ChatService/Subscribe", &token).await?;
-        call.send_last(&SubscribeRequest { open: Some(OpenStream::default()) })?;
-        caught_up(&mut call).await?;
+        let (call, _) = self.resume(&self.token(&subscriber(number))?, Vec::new()).await?;
         Ok(Feed::Grpc(Box::new(call), is_event))
     }
 
@@ -140,107 +161,22 @@ fn subscriber(number: usize) -> String {
     format!("u{number}")
 }
 
-/// The content of a message.
-pub(crate) fn message(room: &str, text: String) -> SendMessageRequest {
-    let client_message_id = Uuid::new_v4().to_string();
-    SendMessageRequest { room_id: room.into(), client_message_id, text, ..Default::default() }
-}
-
-/// A client's frame that sends a message.
-pub(crate) fn send(request_id: String, room: &str, text: String) -> ConnectRequest {
-    ConnectRequest { request_id, frame: Some(connect_request::Frame::Send(message(room, text))) }
+/// Lists the newest `size` messages of a room, or those from `start` downwards; answers how many there were.
+pub(crate) async fn list_messages(
+    link: &mut Link,
+    token: &str,
+    room: &str,
+    start: u64,
+    size: usize,
+) -> Result<usize, Error> {
+    let request =
+        ListMessagesRequest { room_id: room.into(), start_seq: start, page_size: size as i32, ..Default::default() };
+    let listed: ListMessagesResponse = link.unary("/relay.chat.v1.ChatService/ListMessages", token, &request).await?;
+    Ok(listed.messages.len())
 }
 
 /// Sends a message by a call of its own.
 pub(crate) async fn send_unary(link: &mut Link, token: &str, message: &SendMessageRequest) -> Result<(), Error> {
     let _: SendMessageResponse = link.unary("/relay.chat.v1.ChatService/SendMessage", token, message).await?;
     Ok(())
-}
-
-/// The reply in a server's frame, if it is one. Events are not decoded.
-pub(crate) fn reply(message: &[u8]) -> Option<Reply> {
-    if kind(message) != Some(field(3)) {
-        return None;
-    }
-    match ConnectResponse::decode(message).ok()?.frame?.kind? {
-        frame::Kind::Reply(reply) => Some(reply),
-        _ => None,
-    }
-}
-
-/// What a reply to a sent message says.
-pub(crate) fn accepted(reply: Reply) -> Result<(), Error> {
-    match reply.result {
-        Some(reply::Result::Sent(_)) => Ok(()),
-        other => Err(Error::unexpected(format!("a message was answered with {other:?}"))),
-    }
-}
-
-/// How long the message of a stream is that carries a message of the fan-out, without prefix and frame header.
-pub(crate) fn typical_length() -> usize {
-    let time = Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 999_999_999 });
-    let message = Message {
-        room_id: ROOM.into(),
-        seq: 1000,
-        position: 2000,
-        sender_id: OWNER.into(),
-        client_message_id: Uuid::nil().to_string(),
-        text: stamp::text(0, TEXT),
-        content_type: "text/plain".into(),
-        created_at: time,
-        ..Default::default()
-    };
-    let event = RoomEvent {
-        room_id: ROOM.into(),
-        position: 2000,
-        previous_position: 1999,
-        occurred_at: time,
-        actor_id: OWNER.into(),
-        event: Some(room_event::Event::MessageCreated(MessageCreated { message: Some(message) })),
-    };
-    SubscribeResponse { frame: Some(Frame { kind: Some(frame::Kind::Event(event)) }) }.encoded_len()
-}
-
-/// Reads a new stream up to `caught_up`.
-async fn caught_up(call: &mut Call) -> Result<(), Error> {
-    let mut done = false;
-    while !done {
-        call.read(|message| done |= kind(message) == Some(field(6))).await?;
-    }
-    Ok(())
-}
-
-fn is_event(message: &[u8]) -> bool {
-    kind(message) == Some(field(2))
-}
-
-/// The key of a field with a length, as protobuf writes it.
-const fn field(number: u8) -> u8 {
-    number << 3 | 2
-}
-
-/// The first key inside the frame inside a stream's message: it says what kind of frame it is, without decoding it.
-fn kind(message: &[u8]) -> Option<u8> {
-    let (&key, rest) = message.split_first()?;
-    let length = rest.iter().position(|byte| byte & 0x80 == 0)? + 1;
-    if key == field(1) { rest.get(length).copied() } else { None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn encoded(kind: frame::Kind) -> Vec<u8> {
-        SubscribeResponse { frame: Some(Frame { kind: Some(kind) }) }.encode_to_vec()
-    }
-
-    #[test]
-    fn kind_of_a_frame_is_seen_without_decoding() {
-        let long = RoomEvent { room_id: "r".repeat(300), ..Default::default() };
-        assert!(is_event(&encoded(frame::Kind::Event(long))));
-        assert!(!is_event(&encoded(frame::Kind::Heartbeat(Default::default()))));
-        assert_eq!(kind(&encoded(frame::Kind::CaughtUp(Default::default()))), Some(field(6)));
-        let sent = Reply { request_id: "7".into(), ..Default::default() };
-        assert_eq!(reply(&encoded(frame::Kind::Reply(sent))).map(|reply| reply.request_id), Some("7".into()));
-    }
 }

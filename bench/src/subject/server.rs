@@ -17,10 +17,22 @@ use crate::error::{Error, in_time};
 /// How long a server may take to listen.
 const START: Duration = Duration::from_secs(20);
 
+/// How long a server may take to end.
+const END: Duration = Duration::from_secs(30);
+
+/// How a server is told to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// It may take leave: SIGTERM.
+    Terminate,
+    /// It may not: SIGKILL.
+    Kill,
+}
+
 /// A running server.
 pub(super) struct Server {
     /// Kills the process when dropped.
-    _child: Child,
+    child: Child,
     pub(super) pid: u32,
     pub(super) address: SocketAddr,
 }
@@ -38,7 +50,20 @@ impl Server {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let address = first.rsplit("http://").next().and_then(|address| address.trim().parse().ok());
         let address = address.ok_or_else(|| Error::unexpected(format!("no address in `{first}`")))?;
-        Ok(Self { _child: child, pid, address })
+        Ok(Self { child, pid, address })
+    }
+}
+
+impl Server {
+    /// Ends it, and waits until it has.
+    pub(super) async fn end(mut self, signal: Signal) -> Result<(), Error> {
+        match signal {
+            Signal::Kill => self.child.start_kill()?,
+            Signal::Terminate => {
+                Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.pid)).status().await?;
+            }
+        }
+        in_time("the end of a server", END, async { Ok(self.child.wait().await.map(drop)?) }).await
     }
 }
 

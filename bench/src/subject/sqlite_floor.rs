@@ -62,13 +62,13 @@ pub(super) fn serve(folder: &Path, seconds: u64) -> Result<(), Error> {
         ) WITHOUT ROWID;
         CREATE UNIQUE INDEX message_by_client_id ON message (sender_id, client_message_id);",
     )?;
-    let (before, start) = (CpuTime::of(process::id())?, Instant::now());
+    let (before, start) = (CpuTime::of(&[process::id()])?, Instant::now());
     let mut batches = 0;
     while start.elapsed() < Duration::from_secs(seconds) {
         insert(&mut database, batches)?;
         batches += 1;
     }
-    let (elapsed, cpu) = (start.elapsed().as_secs_f64(), CpuTime::of(process::id())?.since(&before));
+    let (elapsed, cpu) = (start.elapsed().as_secs_f64(), CpuTime::of(&[process::id()])?.since(&before));
     report::say(&format!("{} {elapsed} {cpu}", batches * BATCH))
 }
 
