@@ -250,7 +250,7 @@ impl Records {
                 _ => None,
             })
         };
-        let (last, _) = edits().filter(|(_, ending)| ending.acknowledged_before(asked)).last()?;
+        let (last, _) = edits().rfind(|(_, ending)| ending.acknowledged_before(asked))?;
         let later = edits().any(|(text, ending)| !ending.acknowledged_before(asked) && *text == message.text);
         let sure = edits().all(|(_, ending)| !ending.ambiguous);
         (sure && !later && *last != message.text)

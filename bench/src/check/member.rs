@@ -238,7 +238,7 @@ impl Member {
         let request = UpdateRoomRequest { room_id: room.into(), title, update_mask, ..Default::default() };
         let answer: Option<Answer<UpdateRoomResponse>> =
             self.caller.call(&mut self.random, caller::UPDATE_ROOM, &request).await;
-        if !answer.is_some_and(|answer| answer.result.is_ok()) {
+        if answer.is_none_or(|answer| answer.result.is_err()) {
             self.stage.violations.add(Promise::Contract, format!("{room} cannot be renamed by its owner"));
         }
     }

@@ -50,6 +50,7 @@ pub(super) enum News {
 
 impl Stream {
     /// Opens one over the wire.
+    #[expect(clippy::result_large_err, reason = "once a stream")]
     pub(super) async fn open(url: &str, user: &User, held: &BTreeMap<String, u64>) -> Result<Self, News> {
         let opening = async {
             let over = |error: &dyn std::fmt::Display| News::Over(error.to_string());
