@@ -6,18 +6,23 @@ use relay::bus::{Bus as _, Channel, Health, Heard};
 
 use crate::support::{Node, Redis, command, config, eventually, free_port, within};
 
-/// Set in the process that does the work of the test with TLS: its server's port.
+/// Set in the process that trusts the server with TLS: the server's port.
 const TLS_PORT: &str = "RELAY_TEST_TLS_PORT";
 
 #[tokio::test]
 async fn rediss_trusts_the_certificates_of_the_system() {
+    if let Ok(port) = std::env::var(TLS_PORT) {
+        return talk_in_private(&port).await;
+    }
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let (key, certificate) = (path("key.pem"), path("certificate.pem"));
-    let subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
-    let files = ["-keyout", &key, "-out", &certificate];
-    let kind = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"];
-    command("openssl", &[&kind[..], &subject, &files].concat());
+    let (ca_key, ca, key, certificate) = (path("ca.key"), path("ca.pem"), path("key.pem"), path("certificate.pem"));
+    let request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"];
+    command("openssl", &[&request[..], &["-keyout", &ca_key, "-out", &ca, "-subj", "/CN=Test CA"]].concat());
+    let leaf =
+        ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
+    let signed = ["-subj", "/CN=localhost", "-CA", &ca, "-CAkey", &ca_key, "-keyout", &key, "-out", &certificate];
+    command("openssl", &[&request[..], &leaf, &signed].concat());
     let port = free_port().to_string();
     let tls =
         ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-auth-clients", "no"];
@@ -27,8 +32,8 @@ async fn rediss_trusts_the_certificates_of_the_system() {
     assert!(refusal.contains("SSL_CERT_FILE"), "{refusal}");
     // The environment is a process's: another one trusts the certificate.
     let again = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "forms::with_tls", "--ignored"])
-        .env("SSL_CERT_FILE", &certificate)
+        .args(["--exact", "forms::rediss_trusts_the_certificates_of_the_system"])
+        .env("SSL_CERT_FILE", &ca)
         .env(TLS_PORT, &port)
         .output()
         .unwrap();
@@ -37,10 +42,7 @@ async fn rediss_trusts_the_certificates_of_the_system() {
     drop(redis);
 }
 
-#[tokio::test]
-#[ignore = "run by rediss_trusts_the_certificates_of_the_system, in an environment of its own"]
-async fn with_tls() {
-    let port = std::env::var(TLS_PORT).unwrap();
+async fn talk_in_private(port: &str) {
     let mut a = Node::watching(&format!("rediss://localhost:{port}"), &["room"]).await;
     let b = Node::start(&format!("rediss://127.0.0.1:{port}")).await;
     b.publish("room", "in private");

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, ProtocolVersion, PushInfo,
-    RedisConnectionInfo, RedisResult, Value, aio::MultiplexedConnection, cmd,
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, ProtocolVersion, PushInfo,
+    RedisConnectionInfo, RedisResult, Value, aio::MultiplexedConnection, cmd, io::tcp::TcpSettings,
 };
 use secrecy::ExposeSecret as _;
 use tokio::time::timeout;
@@ -38,11 +38,9 @@ pub(super) struct Greeting {
 impl Dialer {
     /// Connects; `push` hears what the server pushes, and that the connection broke.
     pub(super) async fn connect(&self, place: &Place, push: Push) -> Result<MultiplexedConnection, Fault> {
-        let wrong = |error: redis::RedisError| match error.code() {
+        let wrong = |error: redis::RedisError| match error.kind() {
             // HELLO came with version 6.
-            Some("ERR") if error.detail().is_some_and(|text| text.contains("unknown command")) => {
-                Fault::VeryOld(place.clone())
-            }
+            ErrorKind::RESP3NotSupported => Fault::VeryOld(place.clone()),
             _ => Fault::Redis(place.clone(), error),
         };
         let config = AsyncConnectionConfig::new()
@@ -74,7 +72,9 @@ impl Dialer {
         if let Some(password) = &self.access.password {
             settings = settings.set_password(password.expose_secret());
         }
-        Client::open(address.into_connection_info()?.set_redis_settings(settings))
+        // A pipeline's last bytes are not to wait until its first are acknowledged.
+        let tcp = TcpSettings::default().set_nodelay(true);
+        Client::open(address.into_connection_info()?.set_redis_settings(settings).set_tcp_settings(tcp))
     }
 
     fn silent(&self, place: &Place) -> Fault {

@@ -11,7 +11,7 @@ use crate::bus::Channel;
 /// How much goes out in one pipeline.
 const BATCH_BYTES: usize = 512 << 10;
 const BATCH_ITEMS: usize = 2_048;
-/// What an item weighs beside its payload.
+/// What an item weighs beside its name and payload.
 const OVERHEAD: usize = 64;
 
 /// One thing to do.
@@ -57,8 +57,9 @@ impl Item {
     fn weight(&self) -> usize {
         OVERHEAD
             + match self {
-                Self::Publish { payload, .. } => payload.len(),
-                Self::Forget { .. } | Self::Probe { .. } => 0,
+                Self::Publish { channel, payload, .. } => channel.len() + payload.len(),
+                Self::Forget { channel } => channel.len(),
+                Self::Probe { .. } => 0,
             }
     }
 

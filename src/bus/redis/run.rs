@@ -2,18 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Shared,
-    discover::Discovery,
-    fault::Fault,
-    link::Link,
-    probe::probe,
-    send::{flush, send_all},
-    subscribe::follow,
-};
+use super::{Shared, discover::Discovery, fault::Fault, link::Link, probe::probe, send::send_all, subscribe::follow};
 use crate::bus::Health;
 
 /// A link that held so long makes the next attempt quick again.
@@ -69,7 +61,10 @@ impl RedisTask {
             match serve(&self.shared, &link, &stop).await {
                 End::Stopped => return,
                 End::Broken(fault) => {
-                    tracing::warn!(%fault, "Redis is away; what other nodes write is read from the database");
+                    // That it is deaf has been said already.
+                    if !matches!(fault, Fault::Deaf(_)) {
+                        tracing::warn!(%fault, "Redis is away; what other nodes write is read from the database");
+                    }
                     outage = Some(Instant::now());
                 }
             }
@@ -83,22 +78,19 @@ impl RedisTask {
 /// Uses a link until it is broken or the node stops.
 async fn serve(shared: &Shared, link: &Arc<Link>, stop: &CancellationToken) -> End {
     *shared.link.lock() = Some(link.clone());
+    shared.wanted.begin();
     shared.outbox.open();
     shared.set_health(Health::Up);
     shared.wanted.hear(link.id, &shared.voice);
     let mut under_way = Vec::new();
     let end = tokio::select! {
-        () = stop.cancelled() => End::Stopped,
+        // What waits still goes out, if it goes at all.
+        () = long_stopped(shared, stop) => End::Stopped,
+        sent = send_all(shared, link, stop, &mut under_way) => sent.map_or(End::Stopped, End::Broken),
         fault = link.trouble.wait() => End::Broken(fault),
-        fault = send_all(shared, link, &mut under_way) => End::Broken(fault),
         fault = follow(shared, link) => End::Broken(fault),
         fault = probe(shared, link) => End::Broken(fault),
     };
-    match &end {
-        // It has a deadline, and whether it was met changes nothing.
-        End::Stopped => drop(timeout(shared.command_timeout, flush(shared, link)).await),
-        End::Broken(_) => {}
-    }
     *shared.link.lock() = None;
     shared.wanted.stop_hearing(&shared.voice);
     shared.dropped("down", shared.outbox.close(under_way));
@@ -107,6 +99,11 @@ async fn serve(shared: &Shared, link: &Arc<Link>, stop: &CancellationToken) -> E
         End::Stopped => Health::Down,
     });
     end
+}
+
+async fn long_stopped(shared: &Shared, stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(shared.command_timeout).await;
 }
 
 fn health_after(fault: &Fault) -> Health {

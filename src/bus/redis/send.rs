@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use indexmap::IndexMap;
 use redis::{Pipeline, RedisError, ServerErrorKind, Value};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Shared,
@@ -12,24 +13,22 @@ use super::{
     outbox::Item,
 };
 
-/// Sends until the link is broken. `under_way` has what was being sent when it broke, or the waiting was given up.
-pub(super) async fn send_all(shared: &Shared, link: &Link, under_way: &mut Vec<Item>) -> Fault {
+/// Sends until the link is broken, or until `stop` and all that waited then is sent: `None`. `under_way` has what was being
+/// sent when it broke, or the waiting was given up.
+pub(super) async fn send_all(
+    shared: &Shared,
+    link: &Link,
+    stop: &CancellationToken,
+    under_way: &mut Vec<Item>,
+) -> Option<Fault> {
     let mut complained = false;
     loop {
-        *under_way = shared.outbox.next_batch().await;
+        let next = stop.run_until_cancelled(shared.outbox.next_batch()).await;
+        *under_way = next.or_else(|| shared.outbox.take())?;
         if let Err(fault) = send(shared, link, under_way, &mut complained).await {
-            return fault;
+            return Some(fault);
         }
         under_way.clear();
-    }
-}
-
-/// Sends what waits, and nothing that comes later.
-pub(super) async fn flush(shared: &Shared, link: &Link) {
-    while let Some(batch) = shared.outbox.take() {
-        if send(shared, link, &batch, &mut true).await.is_err() {
-            return;
-        }
     }
 }
 

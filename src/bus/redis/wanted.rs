@@ -73,7 +73,6 @@ impl Wanted {
     /// From now on nothing is heard. `false`: nothing was.
     pub(super) fn stop_hearing(&self, voice: &Voice) -> bool {
         let mut state = self.state.lock();
-        state.leaving.clear();
         let was = state.heard.take().is_some();
         if was {
             voice.say(Heard::Down);
@@ -125,6 +124,11 @@ impl Wanted {
             }
         }
         changes
+    }
+
+    /// A new link: nothing is unsubscribed there.
+    pub(super) fn begin(&self) {
+        self.state.lock().leaving.clear();
     }
 
     /// These are about to be unsubscribed.

@@ -36,11 +36,10 @@ impl Redis {
         Self::start_with(&[]).await
     }
 
-    /// Starts it with further arguments. `FOLDER` in them is its folder.
+    /// Starts it with further arguments.
     pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().to_str().expect("a plain path").to_owned();
-        let arguments = arguments.iter().map(|argument| argument.replace("FOLDER", &path)).collect();
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         Self::start_in(folder, free_port(), arguments).await
     }
 
@@ -66,10 +65,6 @@ impl Redis {
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     pub(crate) fn kill(&mut self) {
