@@ -71,7 +71,7 @@ impl App {
         let node = uuid::Uuid::now_v7();
         let mut tasks = Tasks::default();
         let stop_bus = CancellationToken::new();
-        let (bus, ear) = link(config, &metrics, &mut tasks, &stop_bus).await?;
+        let (bus, ear) = link(config, &db, &metrics, &mut tasks, &stop_bus).await?;
         let hub_options = HubOptions {
             queue_bytes: config.stream.queue_bytes,
             max_streams_per_user: config.chat.max_streams_per_user,
@@ -269,12 +269,17 @@ async fn drain(hub: &Hub, encoder: &dyn Encoder, spread: Duration, at_most: Inst
 /// This node's end of the bus, if there is one.
 async fn link(
     config: &Config,
+    db: &Db,
     metrics: &Arc<Metrics>,
     tasks: &mut Tasks,
     stop: &CancellationToken,
 ) -> Result<(Arc<dyn Bus>, Ear), Failure> {
     if config.redis.url.expose_secret().is_empty() {
         return Ok((Arc::new(LocalBus), ear(0).1));
+    }
+    if !db.is_shared() {
+        let advice = "set database.url as well, or leave redis.url empty: a node on SQLite is the only one";
+        return Err(format!("redis.url links nodes that share a PostgreSQL database: {advice}").into());
     }
     let keep = Keep { events: config.chat.hot_events, ttl: config.chat.hot_ttl };
     let (bus, task, ear) = RedisBus::open(&config.redis, keep, metrics.clone()).await?;

@@ -4,7 +4,8 @@
 CREATE TABLE deployment (
     id          SMALLINT NOT NULL PRIMARY KEY CHECK (id = 1),
     signing_key TEXT COLLATE "C" NOT NULL,  -- a fingerprint, which tells nothing of the key
-    updated_at  TIMESTAMPTZ NOT NULL
+    updated_at  TIMESTAMPTZ NOT NULL,
+    unlinked_at TIMESTAMPTZ  -- when a node without a bus last said so: what it commits, others do not hear
 );
 
 -- Which members joined lately, in whatever room: kind 6 is a member who joined.

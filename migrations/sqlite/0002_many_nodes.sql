@@ -4,7 +4,8 @@
 CREATE TABLE deployment (
     id          INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     signing_key TEXT NOT NULL,                    -- a fingerprint, which tells nothing of the key
-    updated_at  INTEGER NOT NULL
+    updated_at  INTEGER NOT NULL,
+    unlinked_at INTEGER  -- when a node without a bus last said so: what it commits, others do not hear
 ) STRICT, WITHOUT ROWID;
 
 -- Which members joined lately, in whatever room: kind 6 is a member who joined.

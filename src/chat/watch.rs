@@ -3,6 +3,9 @@
 //! It compares where the rooms that anybody here follows stand in the database with where they stand here, in one
 //! statement for all of them: every `chat.check_interval` while the bus delivers, every `chat.check_interval_alone` while
 //! it does not, and whenever the bus begins to deliver something. In the same way it looks for users who joined rooms.
+//!
+//! A node that is cut off from the bus is not heard by the others, and they do not know. So it says so in the database, and
+//! all look there, one row by its key, every `chat.check_interval_alone`: as long as one is cut off, all compare as often.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -57,6 +60,9 @@ pub struct Watch {
     joined_until: Timestamp,
     /// The last look failed: all is to be looked at again soon.
     failed: bool,
+    /// What a node that is cut off said last, and until when it is believed to be so.
+    unlinked: Option<Timestamp>,
+    unlinked_until: Instant,
 }
 
 /// What is to be looked at before its time: of each topic it is said once, however often the bus says so.
@@ -109,8 +115,21 @@ impl Watch {
         links: Links,
     ) -> Self {
         let Links { found, agenda } = links;
-        let joined_until = clock.now();
-        Self { options, db, hub, bus, clock, metrics, found, agenda, joined_until, failed: false }
+        let (joined_until, unlinked_until) = (clock.now(), Instant::now());
+        Self {
+            options,
+            db,
+            hub,
+            bus,
+            clock,
+            metrics,
+            found,
+            agenda,
+            joined_until,
+            failed: false,
+            unlinked: None,
+            unlinked_until,
+        }
     }
 
     /// Compares until `stop`. A node that is alone has nothing to compare.
@@ -129,19 +148,47 @@ impl Watch {
     }
 
     /// Waits until there is something to look at.
-    async fn next(&self, last: Instant) -> Due {
-        let interval = match self.bus.health().delivers() && !self.failed {
-            true => self.options.interval,
-            false => self.options.interval_alone,
+    async fn next(&mut self, last: Instant) -> Due {
+        loop {
+            let look = Instant::now() + self.options.interval_alone;
+            let early = tokio::time::timeout_at(look, async {
+                self.agenda.changed.notified().await;
+                tokio::time::sleep(GATHER).await;
+            });
+            let early = early.await.is_ok() && !self.failed;
+            if !early {
+                self.look_for_unlinked().await;
+            }
+            let mut due = self.agenda.take();
+            due.all |= last.elapsed() >= self.interval();
+            if early || due.all {
+                return due;
+            }
+        }
+    }
+
+    /// How often all is looked at, as things are.
+    fn interval(&self) -> Duration {
+        let calm = self.bus.health().delivers() && !self.failed && Instant::now() >= self.unlinked_until;
+        if calm { self.options.interval } else { self.options.interval_alone }
+    }
+
+    /// Finds out whether a node is cut off from the bus, and says so if it is this one.
+    async fn look_for_unlinked(&mut self) {
+        let found = match self.bus.health().delivers() {
+            true => store::links::unlinked(&self.db).await,
+            false => {
+                let now = self.clock.now();
+                store::links::say_unlinked(&self.db, now).await.map(|()| Some(now))
+            }
         };
-        let in_time = tokio::time::timeout_at(last + interval, async {
-            self.agenda.changed.notified().await;
-            tokio::time::sleep(GATHER).await;
-        });
-        let early = in_time.await.is_ok() && !self.failed;
-        let mut due = self.agenda.take();
-        due.all |= !early;
-        due
+        // It was logged where it failed. Without the database there is nothing to compare either.
+        if let Ok(found) = found
+            && found != self.unlinked
+        {
+            self.unlinked = found;
+            self.unlinked_until = Instant::now() + 3 * self.options.interval_alone;
+        }
     }
 
     async fn check(&mut self, due: Due) -> Result<()> {

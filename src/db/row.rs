@@ -153,6 +153,12 @@ impl FromRow for (String,) {
     }
 }
 
+impl FromRow for (Timestamp,) {
+    fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+        Ok((row.time()?,))
+    }
+}
+
 impl<A: FromRow, B: FromRow> FromRow for (A, B) {
     fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
         Ok((row.read()?, row.read()?))
