@@ -8,7 +8,7 @@ async fn a_node_that_is_alone_tells_nobody_and_keeps_nothing() {
     let bus = LocalBus;
     bus.watch("room".into());
     bus.publish(&"room".into(), Bytes::from_static(b"x"), true);
-    assert_eq!(bus.recent(&"room".into()).await.unwrap(), [Bytes::new(); 0]);
+    assert!(bus.recent(&"room".into()).await.unwrap().is_empty());
     assert_eq!(bus.health(), Health::Alone);
     assert!(bus.health().delivers());
 }
