@@ -44,6 +44,20 @@ pub(super) enum Fault {
     Moved(Place),
 }
 
+impl Fault {
+    /// Whether it stays until somebody mends it, as far as can be told.
+    pub(super) fn lasts(&self) -> bool {
+        match self {
+            Self::Redis(_, error) => {
+                !error.is_io_error() && !error.is_cluster_error() && error.code() != Some("LOADING")
+            }
+            Self::Silent(..) | Self::Replica(_) | Self::Uncovered(_) => false,
+            Self::Deaf(_) | Self::Broken(_) | Self::Moved(_) => false,
+            _ => true,
+        }
+    }
+}
+
 fn advice(error: &RedisError) -> &'static str {
     match error.code() {
         Some("WRONGPASS") => return "redis.url needs a user and a password that it accepts",

@@ -28,7 +28,7 @@ enum End {
 impl RedisTask {
     /// Runs until `stop`; then what waits to be published still goes out.
     pub async fn run(mut self, stop: CancellationToken) {
-        let (mut attempts, mut outage) = (0, None);
+        let (mut attempts, mut outage, mut explained) = (0, None, false);
         let mut id = 0;
         while !stop.is_cancelled() {
             let opened = match self.first.take() {
@@ -48,7 +48,10 @@ impl RedisTask {
             let link = match opened {
                 Ok(link) => Arc::new(link),
                 Err(fault) => {
-                    tracing::debug!(%fault, "Redis is still away");
+                    // Somebody has to do something, and is told once an outage.
+                    if fault.lasts() && !std::mem::replace(&mut explained, true) {
+                        tracing::warn!(%fault, "Redis cannot be used");
+                    }
                     self.shared.set_health(health_after(&fault));
                     continue;
                 }
@@ -65,7 +68,7 @@ impl RedisTask {
                     if !matches!(fault, Fault::Deaf(_)) {
                         tracing::warn!(%fault, "Redis is away; what other nodes write is read from the database");
                     }
-                    outage = Some(Instant::now());
+                    (outage, explained) = (Some(Instant::now()), false);
                 }
             }
             if begun.elapsed() >= STEADY {
