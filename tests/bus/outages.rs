@@ -1,6 +1,6 @@
 //! Redis goes away, comes back empty, or hangs.
 
-use relay::bus::{Bus as _, Health};
+use relay::bus::{Bus as _, Health, Heard};
 
 use crate::support::{Node, Redis};
 
@@ -71,4 +71,16 @@ async fn a_server_that_became_a_replica_is_left() {
     redis.cli(&["REPLICAOF", "NO", "ONE"]);
     a.is_told_of(&["room"]).await;
     redis.listens().await;
+}
+
+#[tokio::test]
+async fn nothing_is_said_to_be_watched_before_redis_has_acknowledged_it() {
+    let redis = Redis::start().await;
+    let mut a = Node::start(&redis.url()).await;
+    redis.signal("STOP");
+    a.bus.watch("room".into());
+    let heard = a.hears(|heard| matches!(heard, Heard::Watching(_) | Heard::Down)).await;
+    redis.signal("CONT");
+    assert!(matches!(heard, Heard::Down), "{heard:?}");
+    a.is_told_of(&["room"]).await;
 }
