@@ -141,7 +141,6 @@ impl Db {
         Ok(self.fetch_all(statement, args).await?.into_iter().next())
     }
 
-
     /// Which form of a statement this engine takes.
     pub fn dialect(&self) -> Dialect {
         match &self.engine {

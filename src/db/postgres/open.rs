@@ -28,8 +28,13 @@ pub(in crate::db) fn check(config: &DatabaseConfig) -> Result<()> {
 pub(super) fn session(options: PgConnectOptions, patience: Duration) -> PgConnectOptions {
     let timeout = patience.as_millis().to_string();
     // A node that vanishes in a transaction would keep its rooms locked; so the server ends it.
-    let limits = [("statement_timeout", timeout.as_str()), ("idle_in_transaction_session_timeout", timeout.as_str())];
-    options.application_name("relay").options(limits).statement_cache_capacity(256)
+    let settings = [
+        ("statement_timeout", timeout.as_str()),
+        ("idle_in_transaction_session_timeout", timeout.as_str()),
+        // A plan that was made while a table was empty would be kept when it has grown, and reads all of it.
+        ("plan_cache_mode", "force_custom_plan"),
+    ];
+    options.application_name("relay").options(settings).statement_cache_capacity(256)
 }
 
 impl Postgres {
