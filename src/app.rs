@@ -108,9 +108,15 @@ impl App {
 
         let (stop, stop_writing) = (CancellationToken::new(), CancellationToken::new());
         let (committed, to_publish) = mpsc::channel(COMMITTED_BATCHES);
-        let log_options = LogOptions { queue_bytes: config.chat.append_queue_bytes, batch: config.chat.append_batch };
-        let (log, appender) = Appender::new(log_options, db.clone(), clock.clone(), committed, metrics.clone());
-        tasks.spawn("appender", appender.run(stop_writing.clone()));
+        let log_options = LogOptions {
+            queue_bytes: config.chat.append_queue_bytes,
+            batch: config.chat.append_batch,
+            appenders: if db.is_shared() { config.database.write_connections as usize } else { 1 },
+        };
+        let (log, appenders) = Appender::new(log_options, db.clone(), clock.clone(), committed, metrics.clone());
+        for appender in appenders {
+            tasks.spawn("appender", appender.run(stop_writing.clone()));
+        }
         let renewals = Arc::new(Renewals::new(node, bus.clone()));
         let publisher_parts = PublisherParts {
             node,

@@ -39,11 +39,11 @@ impl Chat {
             return Err(Error::field("kind", "direct rooms are made by GetDirectRoom"));
         }
         let limits = self.limits();
+        let id = new.id.unwrap_or_else(RoomId::generate);
+        let key = caller.room(id.clone());
         self.log()
-            .write(None, new.profile.weight(), move |unit| {
+            .write(Some(key.clone()), new.profile.weight(), move |unit| {
                 Box::pin(async move {
-                    let id = new.id.unwrap_or_else(RoomId::generate);
-                    let key = caller.room(id.clone());
                     let room = blank(id, new.kind, new.profile, &caller.user, unit.now, None);
                     if !store::rooms::insert(&mut unit.tx, &key, &room).await? {
                         return Err(Error::new(
@@ -146,15 +146,16 @@ impl Chat {
         }
         let limits = self.limits();
         let user = caller.clone();
+        // If there is none yet.
+        let id = RoomId::generate();
+        let key = caller.room(id.clone());
         let (room, created) = self
             .log()
-            .write(None, 0, move |unit| {
+            .write(Some(key.clone()), 0, move |unit| {
                 Box::pin(async move {
                     if let Some(room) = store::rooms::find_direct(&mut unit.tx, &caller, &other).await? {
                         return Ok((room, false));
                     }
-                    let id = RoomId::generate();
-                    let key = caller.room(id.clone());
                     let pair = Some((caller.user.clone(), other.clone()));
                     let room = blank(id.clone(), RoomKind::Direct, Profile::default(), &caller.user, unit.now, pair);
                     if !store::rooms::insert(&mut unit.tx, &key, &room).await? {

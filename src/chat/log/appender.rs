@@ -1,6 +1,6 @@
 //! The task that writes: it takes everything that queued up while the last commit ran, and commits it together.
 
-use std::{sync::Arc, time::Duration};
+use std::{hash::RandomState, sync::Arc, time::Duration};
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -28,9 +28,11 @@ pub struct LogOptions {
     pub queue_bytes: usize,
     /// Writes in one transaction.
     pub batch: usize,
+    /// Transactions at once. Each room has its place in one of them.
+    pub appenders: usize,
 }
 
-/// Owns the queue's end. [`Appender::run`] is the one task that writes to the log.
+/// Owns a queue's end. [`Appender::run`] is the one task that writes to the rooms whose writes come through it.
 pub struct Appender {
     queue: mpsc::Receiver<Job>,
     options: LogOptions,
@@ -53,17 +55,27 @@ enum Outcome {
 }
 
 impl Appender {
-    /// A log that writes to `db` and hands what it committed to `committed`, in order.
+    /// A log that writes to `db` and hands what it committed to `committed`, in each room in order.
     pub fn new(
         options: LogOptions,
         db: Db,
         clock: Arc<dyn Clock>,
         committed: mpsc::Sender<Vec<Event>>,
         metrics: Arc<Metrics>,
-    ) -> (Log, Self) {
-        let (sender, queue) = mpsc::channel(QUEUE_JOBS);
-        let log = Log { queue: sender, budget: Arc::new(Semaphore::new(options.queue_bytes)) };
-        (log, Self { queue, options, db, clock, committed, metrics, in_doubt: Vec::new() })
+    ) -> (Log, Vec<Self>) {
+        let (queues, ends): (Vec<_>, Vec<_>) = (0..options.appenders.max(1)).map(|_| mpsc::channel(QUEUE_JOBS)).unzip();
+        let budget = Arc::new(Semaphore::new(options.queue_bytes));
+        let log = Log { queues: queues.into(), hasher: RandomState::new(), budget };
+        let appender = |queue| Self {
+            queue,
+            options: options.clone(),
+            db: db.clone(),
+            clock: clock.clone(),
+            committed: committed.clone(),
+            metrics: metrics.clone(),
+            in_doubt: Vec::new(),
+        };
+        (log, ends.into_iter().map(appender).collect())
     }
 
     /// Writes until `stop`, and then whatever was taken in before it.
@@ -208,7 +220,7 @@ impl Job {
     }
 
     /// The room that it is about to change.
-    fn room(&self) -> Option<RoomKey> {
+    pub(super) fn room(&self) -> Option<RoomKey> {
         match self {
             Self::Send(send) => Some(send.sender.room(send.message.room.clone())),
             Self::Operation(pending) => pending.room.clone(),

@@ -4,8 +4,8 @@
 //! # Contract
 //! - A write is answered after its transaction has committed; never before.
 //! - Each room's `seq` and `position` are 1, 2, 3, … without holes: they are given in the transaction that writes the row.
-//! - Writes are made in the order in which they came in. What is committed is published in that order in each room,
-//!   after the answers were given, and before anything of the next transaction.
+//! - Writes to one room are made in the order in which they came in. What is committed is published in that order, after
+//!   the answers were given, and before anything of the next transaction on the room.
 //! - A write that was taken in runs to its end, whether or not anybody still waits for the answer.
 //! - What waits is bounded in bytes and in number; beyond it writes are refused with OVERLOADED, and nothing is written.
 
@@ -13,7 +13,10 @@ mod appender;
 mod sends;
 mod unit;
 
-use std::sync::Arc;
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+};
 
 pub use appender::{Appender, LogOptions};
 use futures_util::future::BoxFuture;
@@ -38,7 +41,9 @@ const SEND_WEIGHT: usize = 512;
 /// A handle on the log; clones write to the same.
 #[derive(Clone)]
 pub struct Log {
-    queue: mpsc::Sender<Job>,
+    /// One for each appender. All writes to a room go to the same.
+    queues: Arc<[mpsc::Sender<Job>]>,
+    hasher: RandomState,
     budget: Arc<Semaphore>,
 }
 
@@ -49,7 +54,7 @@ enum Job {
 
 struct PendingOperation {
     operation: Box<dyn Operation>,
-    /// The room that it is about to change, if it is known beforehand.
+    /// The room that it is about to change.
     room: Option<RoomKey>,
     _permit: OwnedSemaphorePermit,
 }
@@ -85,7 +90,7 @@ impl Log {
     }
 
     /// Runs `operation`, which holds about `weight` bytes, in a transaction, and answers with what it returns, after the
-    /// commit. If it fails, nothing of it is written. `room` is the one that it changes; `None` if that is not known yet.
+    /// commit. If it fails, nothing of it is written. `room` is the one that it changes; without one, it makes no events.
     ///
     /// # Errors
     /// The operation's own, and OVERLOADED, DRAINING, STORAGE_UNAVAILABLE.
@@ -107,7 +112,11 @@ impl Log {
     }
 
     fn enqueue(&self, job: Job) -> Result<()> {
-        self.queue.try_send(job).map_err(|error| match error {
+        let queue = match job.room() {
+            Some(room) => &self.queues[(self.hasher.hash_one(&room) % self.queues.len() as u64) as usize],
+            None => &self.queues[0],
+        };
+        queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => overloaded(),
             mpsc::error::TrySendError::Closed(_) => Error::draining(),
         })
