@@ -1,7 +1,7 @@
 //! The hot statements: what one batch of sends asks and writes, in one statement each, however many sends it holds.
 //! Where the engines want rows in different forms, both stand side by side.
 
-use super::{metadata_json, padded, placeholders};
+use super::{look_up, metadata_json, padded, placeholders};
 use crate::{
     chat::{
         message::{Message, NewMessage},
@@ -74,15 +74,19 @@ pub(in crate::chat) async fn known(tx: &mut Tx, sends: &[(&UserKey, &NewMessage)
             (format!("(SELECT * FROM UNNEST({arrays}))"), sends.len())
         }
     };
+    let room = "r.project_id = w.project_id AND r.room_id = w.room_id AND r.deleted_at IS NULL";
+    let member = "m.project_id = w.project_id AND m.room_id = w.room_id AND m.user_id = w.user_id";
+    let earlier =
+        "d.project_id = w.project_id AND d.sender_id = w.user_id AND d.client_message_id = w.client_message_id";
+    let left = |table, alias, condition| look_up(tx.dialect(), "LEFT JOIN", table, alias, condition);
     let statement = format!(
         "WITH wanted (idx, project_id, room_id, user_id, client_message_id) AS {wanted} \
          SELECT w.idx, r.kind, r.last_seq, r.last_position, r.member_count, r.last_activity_at, m.role, \
                 d.room_id, d.seq, d.position, d.created_at, d.fingerprint \
-         FROM wanted w \
-         LEFT JOIN rooms r ON r.project_id = w.project_id AND r.room_id = w.room_id AND r.deleted_at IS NULL \
-         LEFT JOIN members m ON m.project_id = w.project_id AND m.room_id = w.room_id AND m.user_id = w.user_id \
-         LEFT JOIN messages d ON d.project_id = w.project_id AND d.sender_id = w.user_id \
-              AND d.client_message_id = w.client_message_id"
+         FROM wanted w {} {} {}",
+        left("rooms", "r", room),
+        left("members", "m", member),
+        left("messages", "d", earlier)
     );
     let mut args = Args::with_capacity(n * WIDTH);
     for i in 0..n {

@@ -48,6 +48,17 @@ fn pairs<'a>(
     }
 }
 
+/// Joins the rows of `table` that fit each row before: by the index that `condition` asks for. Postgres is told so; where its
+/// statistics lag behind a table that grows, it would read all of it.
+fn look_up(dialect: Dialect, join: &str, table: &str, alias: &str, condition: &str) -> String {
+    match dialect {
+        Dialect::ValueLists => format!("{join} {table} {alias} ON {condition}"),
+        Dialect::ArraysAndLocks => {
+            format!("{join} LATERAL (SELECT * FROM {table} {alias} WHERE {condition} OFFSET 0) {alias} ON TRUE")
+        }
+    }
+}
+
 /// `n` rows of `width` placeholders: `(?,?),(?,?)`. Without numbers: SQLite finds a numbered one by a walk over all the
 /// names before it, which is quadratic in a statement with thousands.
 fn placeholders(n: usize, width: usize) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{append::Counters, by_room, from_json, messages, metadata_json, pairs};
+use super::{append::Counters, by_room, from_json, look_up, messages, metadata_json, pairs};
 use crate::{
     chat::room::{Member, Profile, Role, Room, RoomKind, RoomSummary},
     clock::Timestamp,
@@ -215,10 +215,13 @@ impl FromRow for Followed {
 pub(in crate::chat) async fn followed(db: &Db, users: &[UserKey]) -> Result<HashMap<UserKey, Vec<Followed>>> {
     let names = users.iter().map(|user| (user.project.as_str(), user.user.as_str()));
     let (wanted, args) = pairs(db.dialect(), "project_id, user_id", names);
+    let members = "me.project_id = w.project_id AND me.user_id = w.user_id";
+    let members = look_up(db.dialect(), "JOIN", "members", "me", members);
+    let rooms = "r.project_id = me.project_id AND r.room_id = me.room_id AND r.deleted_at IS NULL";
+    let rooms = look_up(db.dialect(), "JOIN", "rooms", "r", rooms);
     let statement = format!(
-        "{wanted} SELECT me.project_id, me.user_id, r.room_id, r.last_position, r.pruned_position FROM members me \
-         JOIN rooms r ON r.project_id = me.project_id AND r.room_id = me.room_id \
-         WHERE (me.project_id, me.user_id) IN (SELECT project_id, user_id FROM wanted) AND r.deleted_at IS NULL"
+        "{wanted} SELECT DISTINCT me.project_id, me.user_id, r.room_id, r.last_position, r.pruned_position \
+         FROM wanted w {members} {rooms}"
     );
     let mut rooms: HashMap<UserKey, Vec<Followed>> = HashMap::new();
     for (user, followed) in db.fetch_all::<(UserKey, Followed)>(&statement, args).await? {
@@ -231,10 +234,9 @@ pub(in crate::chat) async fn followed(db: &Db, users: &[UserKey]) -> Result<Hash
 pub(in crate::chat) async fn positions(db: &Db, rooms: &[RoomKey]) -> Result<Vec<(RoomKey, u64)>> {
     let names = rooms.iter().map(|key| (key.project.as_str(), key.room.as_str()));
     let (wanted, args) = pairs(db.dialect(), "project_id, room_id", names);
-    let statement = format!(
-        "{wanted} SELECT r.project_id, r.room_id, r.last_position FROM rooms r \
-         WHERE (r.project_id, r.room_id) IN (SELECT project_id, room_id FROM wanted) AND r.deleted_at IS NULL"
-    );
+    let rooms = "r.project_id = w.project_id AND r.room_id = w.room_id AND r.deleted_at IS NULL";
+    let rooms = look_up(db.dialect(), "JOIN", "rooms", "r", rooms);
+    let statement = format!("{wanted} SELECT r.project_id, r.room_id, r.last_position FROM wanted w {rooms}");
     let found: Vec<(RoomKey, (i64,))> = db.fetch_all(&statement, args).await?;
     Ok(found.into_iter().map(|(room, (last,))| (room, u64::try_from(last).unwrap_or_default())).collect())
 }
