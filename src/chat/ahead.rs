@@ -29,6 +29,8 @@ struct Waiting {
     due: Option<Instant>,
     /// While it is being read: it is to be read once more, because it has grown.
     again: bool,
+    /// The database was seen to have more: the log is to be read, whatever comes by itself meanwhile.
+    lags: bool,
 }
 
 impl Ahead {
@@ -47,12 +49,13 @@ impl Ahead {
     pub(super) fn read_in(&mut self, topic: &Topic, wait: Duration) {
         let waiting = self.waiting(topic, wait);
         waiting.again |= waiting.due.is_none();
+        waiting.lags = true;
         waiting.due = waiting.due.map(|due| due.min(Instant::now() + wait));
     }
 
     fn waiting(&mut self, topic: &Topic, wait: Duration) -> &mut Waiting {
         let due = Some(Instant::now() + wait);
-        let fresh = || Waiting { pieces: BTreeMap::new(), bytes: 0, due, again: false };
+        let fresh = || Waiting { pieces: BTreeMap::new(), bytes: 0, due, again: false, lags: false };
         self.topics.entry(topic.clone()).or_insert_with(fresh)
     }
 
@@ -66,7 +69,7 @@ impl Ahead {
                 return Some(piece);
             }
         }
-        if waiting.pieces.is_empty() && waiting.due.is_some() {
+        if waiting.pieces.is_empty() && waiting.due.is_some() && !waiting.lags {
             self.topics.remove(topic);
         }
         None
@@ -82,6 +85,7 @@ impl Ahead {
         let due = self.topics.iter_mut().filter(|(_, waiting)| waiting.due.is_some_and(|due| due <= now));
         due.map(|(topic, waiting)| {
             waiting.due = None;
+            waiting.lags = false;
             topic.clone()
         })
         .collect()
@@ -93,6 +97,7 @@ impl Ahead {
         let again = std::mem::take(&mut waiting.again).then_some(Duration::ZERO);
         let wait = wait.or(again);
         waiting.due = Some(Instant::now() + wait.unwrap_or(PATIENCE));
+        waiting.lags |= wait.is_some();
         if wait.is_none() && waiting.pieces.is_empty() {
             self.topics.remove(topic);
         }
@@ -101,5 +106,40 @@ impl Ahead {
     /// Nobody follows the topic any more.
     pub(super) fn forget(&mut self, topic: &Topic) {
         self.topics.remove(topic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{chat::piece::Mark, hub::Batch, id::ProjectId};
+
+    fn topic() -> Topic {
+        Topic { project: ProjectId::stored("p".into()), name: "r".into() }
+    }
+
+    fn piece(position: u64) -> Piece {
+        let batch = Batch::new(position, bytes::Bytes::from_static(b"a"), vec![1]);
+        Piece::from_parts(batch, vec![Mark::Plain]).unwrap()
+    }
+
+    #[test]
+    fn what_came_too_early_is_given_when_its_turn_comes() {
+        let mut ahead = Ahead::default();
+        ahead.put(&topic(), piece(3), true);
+        assert!(ahead.next(&topic(), 1).is_none());
+        assert_eq!(ahead.next(&topic(), 2).map(|piece| piece.first()), Some(3));
+        assert!(ahead.next(&topic(), 3).is_none());
+        assert!(ahead.due().is_none(), "nothing is missing any more");
+    }
+
+    #[test]
+    fn what_the_database_has_is_read_even_if_some_of_it_comes_by_itself() {
+        let mut ahead = Ahead::default();
+        ahead.read_in(&topic(), Duration::ZERO);
+        assert!(ahead.next(&topic(), 49).is_none());
+        assert_eq!(ahead.take_due(Instant::now()).len(), 1, "50 may still be missing");
+        ahead.done(&topic(), None);
+        assert!(ahead.due().is_none());
     }
 }

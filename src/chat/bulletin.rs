@@ -107,10 +107,12 @@ impl Bulletin {
         let frames = payload.slice_ref(frames);
         let bulletin = match header.body {
             Body::Events { first, lengths, marks } => {
-                let ends = ends(&lengths, frames.len()).filter(|_| first > 0)?;
+                let ends = ends(&lengths, frames.len()).filter(|ends| plausible(first, ends.len() as u64))?;
                 Self::Events(Piece::from_parts(Batch::new(first, frames, ends), marks)?)
             }
-            Body::Joined { user, room, position } => Self::Joined { user, room, position },
+            Body::Joined { user, room, position } => {
+                plausible(position, 1).then_some(Self::Joined { user, room, position })?
+            }
             Body::Renew { user, session, expires_at } => {
                 Self::Renew { user, session: Uuid::from_bytes(session), expires_at: Timestamp(expires_at) }
             }
@@ -118,6 +120,11 @@ impl Bulletin {
         };
         Some((Uuid::from_bytes(header.origin), bulletin))
     }
+}
+
+/// Whether there can be so many events from this position on.
+fn plausible(first: u64, count: u64) -> bool {
+    first > 0 && first.checked_add(count).is_some_and(|end| end <= i64::MAX as u64)
 }
 
 fn lengths(ends: &[usize]) -> Vec<u32> {
@@ -169,6 +176,19 @@ mod tests {
         let back = Bulletin::decode(&renew.encode(Uuid::nil()));
         let Some((_, Bulletin::Renew { user: of, session: which, expires_at })) = back else { panic!("no renewal") };
         assert_eq!((of, which, expires_at), (user, session, Timestamp(-5)));
+    }
+
+    #[test]
+    fn positions_that_cannot_be_are_passed_over() {
+        let user = UserKey { project: ProjectId::stored("p".into()), user: UserId::stored("ana".into()) };
+        let room = user.room(crate::id::RoomId::stored("r".into()));
+        for first in [0, i64::MAX as u64, u64::MAX] {
+            let batch = Batch::new(first, Bytes::from_static(b"aabbb"), vec![2, 5]);
+            let piece = Piece::from_parts(batch, vec![Mark::Plain, Mark::Plain]).unwrap();
+            assert!(Bulletin::decode(&Bulletin::Events(piece).encode(Uuid::nil())).is_none(), "{first}");
+            let joined = Bulletin::Joined { user: user.clone(), room: room.clone(), position: first };
+            assert!(Bulletin::decode(&joined.encode(Uuid::nil())).is_none(), "{first}");
+        }
     }
 
     #[test]

@@ -156,7 +156,11 @@ impl History {
         let (history, key) = (self.clone(), room.clone());
         let fetch = async move {
             let kept = history.kept(&key).await;
-            if kept.last().is_some_and(|last| last.last() >= wanted.map_or(0, |(_, until)| until)) {
+            let enough = match (kept.first(), kept.last(), wanted) {
+                (Some(first), Some(last), Some((cursor, until))) => first.first() <= cursor + 1 && last.last() >= until,
+                (first, ..) => first.is_some() && wanted.is_none(),
+            };
+            if enough {
                 history.count(HistorySource::Redis);
                 history.seed(&key, kept);
             } else if let Some((cursor, until)) = wanted {

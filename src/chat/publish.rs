@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use indexmap::IndexMap;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 
 use super::{
     ahead::Ahead,
@@ -36,6 +39,8 @@ const PIECE_BYTES: usize = 64 * 1024;
 const PAGE_EVENTS: u64 = 512;
 /// How long to wait after a read of the log that failed.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Logs read at once: after an outage very many rooms may lag, and each page is held until it is published.
+const REPAIRS: usize = 16;
 /// Findings that wait.
 const FINDINGS: usize = 1_024;
 
@@ -92,6 +97,7 @@ pub struct Publisher {
     found: mpsc::Sender<Finding>,
     agenda: Arc<Agenda>,
     ahead: Ahead,
+    repairs: Arc<Semaphore>,
     /// Whether there are other nodes.
     linked: bool,
 }
@@ -109,7 +115,8 @@ impl Publisher {
         let agenda = Arc::new(Agenda::default());
         let links = Links { found: found.clone(), agenda: agenda.clone() };
         let linked = parts.bus.health() != Health::Alone;
-        (Self { parts, committed, ear, findings, found, agenda, ahead: Ahead::default(), linked }, links)
+        let (ahead, repairs) = (Ahead::default(), Arc::new(Semaphore::new(REPAIRS)));
+        (Self { parts, committed, ear, findings, found, agenda, ahead, repairs, linked }, links)
     }
 
     /// Publishes until the log is closed.
@@ -296,8 +303,10 @@ impl Publisher {
                 continue;
             };
             self.parts.metrics.repairs.inc();
-            let (db, found) = (self.parts.db.clone(), self.found.clone());
+            let (db, found, repairs) = (self.parts.db.clone(), self.found.clone(), self.repairs.clone());
             tokio::spawn(async move {
+                // Never closed. Held until the page is taken.
+                let Ok(_turn) = repairs.acquire().await else { return };
                 let tail = tail(&db, &room_of(&topic), head).await;
                 // If nobody takes it, the node is on its way out.
                 let _ = found.send(Finding::Log(topic, head, tail)).await;

@@ -24,7 +24,8 @@ const MOST: usize = 10_000;
 pub struct Renewals {
     node: NodeId,
     bus: Arc<dyn Bus>,
-    waiting: Mutex<HashMap<SessionId, oneshot::Sender<bool>>>,
+    /// Several calls may renew one session at once.
+    waiting: Mutex<HashMap<SessionId, Vec<oneshot::Sender<bool>>>>,
 }
 
 impl Renewals {
@@ -62,13 +63,25 @@ impl Renewals {
             if self.bus.health() == crate::bus::Health::Alone || waiting.len() >= MOST {
                 return None;
             }
-            waiting.insert(session, answer);
+            waiting.entry(session).or_default().push(answer);
         }
         let renew = Bulletin::Renew { user: user.clone(), session, expires_at };
         self.bus.publish(&names::of_user(user), renew.encode(self.node), false);
+        // The channel's end is dropped with it: what nobody waits for any more is known by that.
         let answered = timeout(PATIENCE, answered).await;
-        self.waiting.lock().remove(&session);
+        self.forget(session);
         answered.ok()?.ok()
+    }
+
+    /// Drops what nobody waits for any more.
+    fn forget(&self, session: SessionId) {
+        let mut waiting = self.waiting.lock();
+        if let Some(answers) = waiting.get_mut(&session) {
+            answers.retain(|answer| !answer.is_closed());
+            if answers.is_empty() {
+                waiting.remove(&session);
+            }
+        }
     }
 
     /// Another node, `asker`, wants a session renewed. Only the node that has it answers.
@@ -82,7 +95,7 @@ impl Renewals {
 
     /// The node that has a session answered.
     pub(super) fn answered(&self, session: Uuid, renewed: bool) {
-        if let Some(waiting) = self.waiting.lock().remove(&session) {
+        for waiting in self.waiting.lock().remove(&session).into_iter().flatten() {
             // Whoever asked may have gone.
             let _ = waiting.send(renewed);
         }

@@ -229,7 +229,9 @@ impl Hub {
     fn take_off(&self, session: &Session, topic: &Topic, position: u64, left: &Bytes) {
         let mut follows = session.follows.lock();
         if let Some(opening) = &mut follows.opening {
-            opening.lost.insert(topic.clone(), position);
+            // The newest counts: news of an older loss may come later, from what Redis kept or what was read again.
+            let lost = opening.lost.entry(topic.clone()).or_default();
+            *lost = position.max(*lost);
         }
         if follows.topics.get(topic).is_some_and(|since| *since < position) {
             self.drop_topic(session, &mut follows, topic, left);
@@ -392,4 +394,34 @@ pub struct Due {
     pub warn: bool,
     /// A heartbeat is due, with these positions.
     pub heartbeat: Option<Vec<(Topic, u64)>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bus::LocalBus,
+        id::{ProjectId, UserId},
+    };
+
+    #[test]
+    fn an_old_loss_does_not_hide_a_newer_one_from_a_session_that_is_being_opened() {
+        let options = HubOptions {
+            queue_bytes: 1_000,
+            max_streams_per_user: 1,
+            heartbeat_interval: Duration::from_secs(15),
+            renew_warning: Duration::from_secs(60),
+        };
+        let hub = Hub::new(options, Arc::new(LocalBus));
+        let project = ProjectId::stored("p".into());
+        let ana = UserKey { project: project.clone(), user: UserId::stored("ana".into()) };
+        let now = Timestamp::from_seconds(1_000);
+        let session = hub.open(ana.clone(), now, now, |_| Bytes::new()).unwrap();
+        let topic = Topic { project, name: "r".into() };
+        hub.look(&session);
+        hub.unfollow(&ana, &topic, 40, &Bytes::new());
+        hub.unfollow(&ana, &topic, 20, &Bytes::new());
+        assert_eq!(hub.follow_behind(&session, &topic, 30, 30), Followed::Not);
+        assert_eq!(hub.follow_behind(&session, &topic, 50, 50), Followed::New, "they have it again");
+    }
 }

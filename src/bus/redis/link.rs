@@ -47,10 +47,13 @@ pub(super) struct Verbs {
     pub(super) publish: &'static str,
     pub(super) subscribe: &'static str,
     pub(super) unsubscribe: &'static str,
+    /// Whether the end of a subscription is looked at when Redis tells it; see [`Inbox::take`].
+    pub(super) sharded: bool,
 }
 
-const PLAIN: Verbs = Verbs { publish: "PUBLISH", subscribe: "SUBSCRIBE", unsubscribe: "UNSUBSCRIBE" };
-const SHARDED: Verbs = Verbs { publish: "SPUBLISH", subscribe: "SSUBSCRIBE", unsubscribe: "SUNSUBSCRIBE" };
+const PLAIN: Verbs = Verbs { publish: "PUBLISH", subscribe: "SUBSCRIBE", unsubscribe: "UNSUBSCRIBE", sharded: false };
+const SHARDED: Verbs =
+    Verbs { publish: "SPUBLISH", subscribe: "SSUBSCRIBE", unsubscribe: "SUNSUBSCRIBE", sharded: true };
 
 /// The first thing that went wrong with a link.
 #[derive(Default)]

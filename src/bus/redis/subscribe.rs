@@ -22,7 +22,9 @@ pub(super) async fn follow(shared: &Shared, link: &Link) -> Fault {
         let changes = shared.wanted.changes(&subscribed).await;
         shared.wanted.watching(link.id, changes.again, &shared.voice);
         for group in changes.leave.chunks(GROUP) {
-            shared.wanted.leave(group);
+            if link.verbs.sharded {
+                shared.wanted.leave(group);
+            }
             if let Err(fault) = command(shared, link, link.verbs.unsubscribe, group).await {
                 return fault;
             }
