@@ -1,6 +1,8 @@
 //! Who comes and goes while Redis is away: it is found in the database, within a few seconds.
 
-use relay_proto::chat::v1::{LeaveRoomRequest, RemoveMemberRequest, ResumeVerdict as Verdict, RoomKind, room_event::Event};
+use relay_proto::chat::v1::{
+    LeaveRoomRequest, RemoveMemberRequest, ResumeVerdict as Verdict, RoomKind, room_event::Event,
+};
 
 use super::{Group, event, verdict};
 use crate::support::{Clients, Proxy, Redis, RedisProxy, Stream, eventually};
@@ -82,18 +84,19 @@ async fn while_redis_is_gone_joinings_and_leavings_are_found_in_time() {
     drop(apart.ben);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_cut_off_from_redis_finds_joinings_and_leavings_in_time() {
     let address = super::INSTANCES.redis.rsplit_once('@').unwrap().1.split_once('/').unwrap().0;
     let link = Proxy::to(address).await;
     let cut = super::INSTANCES.redis.replace(address, link.address());
-    let group = Group::each(&[&super::INSTANCES.redis, &cut], &[SETTINGS[0], SETTINGS[1], ("redis.command_timeout", "500ms")]);
+    let group =
+        Group::each(&[&super::INSTANCES.redis, &cut], &[SETTINGS[0], SETTINGS[1], ("redis.command_timeout", "500ms")]);
     let mut apart = Apart::start(&group, 1).await;
     link.hold();
     apart.assert_found_in_time(&group, 1).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_bus_swallows_everything_finds_joinings_and_leavings_in_time() {
     let address = super::INSTANCES.redis.rsplit_once('@').unwrap().1.split_once('/').unwrap().0;
     let link = RedisProxy::to(address).await;

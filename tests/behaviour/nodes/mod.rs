@@ -63,7 +63,11 @@ impl Group {
         let database = Database::create(&INSTANCES.postgres);
         let prefix = format!("nodes-{}", uuid::Uuid::new_v4().simple());
         let of_node = |redis: &&str| -> Settings {
-            let own = [("database.url", database.url()), ("redis.url", (*redis).to_owned()), ("redis.prefix", prefix.clone())];
+            let own = [
+                ("database.url", database.url()),
+                ("redis.url", (*redis).to_owned()),
+                ("redis.prefix", prefix.clone()),
+            ];
             let own = own.map(|(key, value)| (key.to_owned(), value));
             own.into_iter().chain(settings.iter().map(|(key, value)| ((*key).into(), (*value).into()))).collect()
         };
@@ -149,7 +153,10 @@ async fn verdict(stream: &mut Stream) -> (String, ResumeVerdict, u64) {
 async fn event(stream: &mut Stream, room: &str, position: u64) -> relay_proto::chat::v1::room_event::Event {
     match stream.next().await {
         Kind::Event(event) => {
-            assert_eq!((event.room_id.as_str(), event.previous_position, event.position), (room, position - 1, position));
+            assert_eq!(
+                (event.room_id.as_str(), event.previous_position, event.position),
+                (room, position - 1, position)
+            );
             event.event.unwrap()
         }
         other => panic!("no event: {other:?}"),

@@ -68,8 +68,10 @@ async fn edits_reactions_deletions_and_joinings_that_are_repeated_at_once_change
     ana[0].create_room("r", RoomKind::Public, &[]).await;
     for seq in 1..=ROUNDS {
         ana[0].say("r", "first").await;
-        at_once(&ben, async |mut ben| drop(ben.rooms.join_room(JoinRoomRequest { room_id: "r".into() }).await.unwrap()))
-            .await;
+        at_once(&ben, async |mut ben| {
+            drop(ben.rooms.join_room(JoinRoomRequest { room_id: "r".into() }).await.unwrap())
+        })
+        .await;
         let edit = EditMessageRequest { room_id: "r".into(), seq, text: "second".into(), ..Default::default() };
         at_once(&ana, async |mut ana| drop(ana.chat.edit_message(edit.clone()).await.unwrap())).await;
         let emoji = || "👍".to_owned();

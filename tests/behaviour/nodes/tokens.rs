@@ -20,7 +20,8 @@ async fn a_page_token_of_one_node_opens_on_every_other() {
         let (mut seqs, mut token) = (Vec::new(), String::new());
         for n in 0.. {
             let (room_id, page_token) = ("room-0".to_owned(), token);
-            let request = ListMessagesRequest { room_id, direction: direction.into(), start_seq: 0, page_size: 2, page_token };
+            let request =
+                ListMessagesRequest { room_id, direction: direction.into(), start_seq: 0, page_size: 2, page_token };
             let page = ana[n % 3].chat.list_messages(request).await.unwrap().into_inner();
             seqs.extend(page.messages.iter().map(|message| message.seq));
             token = page.next_page_token;
