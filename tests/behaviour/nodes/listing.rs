@@ -80,6 +80,36 @@ async fn the_newest_page_is_read_hot_and_is_what_the_database_says() {
 }
 
 #[tokio::test]
+async fn a_reaction_shows_at_once_as_each_callers_own_and_what_is_newer_stays_hot() {
+    let (group, mut users) = start(3, &[]).await;
+    let (mut stream, _) = Stream::caught_up(&users[1].1, &[]).await;
+    say(&mut users[0].0, 0, 20).await;
+    stream.events(20).await;
+    group.until_kept("r", 21).await;
+    for (node, expected) in [HOT, HOT, FETCHED].into_iter().enumerate() {
+        assert_eq!(assert_newest(&group, node, &users[node].1, 10).await, expected, "at {node}");
+    }
+    let react = AddReactionRequest { room_id: "r".into(), seq: 15, emoji: "👍".into() };
+    users[0].0.chat.add_reaction(react).await.unwrap();
+    stream.event().await;
+    group.until_kept("r", 22).await;
+    for (node, (ana, ben)) in users.iter().enumerate() {
+        for (reader, own) in [(ana, true), (ben, false)] {
+            let [memory, _, primary] = assert_newest(&group, node, reader, 10).await;
+            assert_eq!((memory, primary), (0.0, 1.0), "at {node}");
+            let reactions = &page(reader, 6, 0, "").await.0[5].reactions;
+            assert_eq!((reactions.len(), reactions[0].reacted_by_caller), (1, own), "at {node}");
+            assert_eq!(assert_newest(&group, node, reader, 5).await[0], 1.0, "at {node}");
+        }
+    }
+    let unreact = RemoveReactionRequest { room_id: "r".into(), seq: 15, emoji: "👍".into() };
+    users[2].0.chat.remove_reaction(unreact).await.unwrap();
+    for (node, (ana, _)) in users.iter().enumerate() {
+        assert_newest(&group, node, ana, 10).await;
+    }
+}
+
+#[tokio::test]
 async fn what_was_done_to_messages_shows_at_once_on_every_node() {
     let (group, mut users) = start(3, &[]).await;
     // The second node follows the room, the third does not.
@@ -90,7 +120,7 @@ async fn what_was_done_to_messages_shows_at_once_on_every_node() {
         for change in 0..4 {
             let by = (round + change) % 3;
             let clients = &mut users[by].0;
-            let (room_id, seq) = ("r".to_owned(), 20 - u64::try_from(round + 4 * change).unwrap());
+            let (room_id, seq) = ("r".to_owned(), 1 + u64::try_from(4 * round + change).unwrap());
             let emoji = "👍".to_owned();
             match change {
                 0 => {
@@ -111,7 +141,7 @@ async fn what_was_done_to_messages_shows_at_once_on_every_node() {
             events += 1;
             for (node, (ana, ben)) in users.iter().enumerate() {
                 for reader in [ana, ben] {
-                    for page_size in [3, 20] {
+                    for page_size in [3, 10, 20] {
                         assert_newest(&group, node, reader, page_size).await;
                     }
                 }
@@ -120,7 +150,7 @@ async fn what_was_done_to_messages_shows_at_once_on_every_node() {
     }
     assert_eq!(stream.events(events).await.len(), events);
     // Who reacted is told apart: by a page that both read.
-    let seq = 20 - 4 * 2;
+    let seq = 3;
     let shown = |messages: &[Message]| {
         let message = messages.iter().find(|message| message.seq == seq).unwrap();
         message.reactions[0].reacted_by_caller
