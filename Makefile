@@ -1,4 +1,4 @@
-.PHONY: help run cluster test test-sqlite test-cluster test-2-nodes test-3-nodes test-postgres check check-rust check-contract check-dependencies contract-baseline bench
+.PHONY: help run cluster test test-sqlite test-cluster test-2-nodes test-3-nodes test-check test-postgres check check-rust check-contract check-dependencies contract-baseline bench
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -15,15 +15,20 @@ test: test-sqlite test-cluster ## every test: unit, integration, documentation; 
 test-sqlite:
 	cargo test --workspace --no-fail-fast
 
-test-cluster: test-2-nodes test-3-nodes
+test-cluster: test-2-nodes test-3-nodes test-check
 
 # The behaviour with servers of so many nodes, on PostgreSQL and Redis, which are found or installed. Left out: what is
 # about SQLite's file, and what brings its own PostgreSQL and Redis and is in test-sqlite already.
-ELSEWHERE = --skip config::a_second_server_on_the_same_data_is_refused --skip postgres:: --skip cluster::
+ELSEWHERE = --skip config::a_second_server_on_the_same_data_is_refused --skip postgres:: --skip cluster:: --skip nodes::
 BEHAVIOUR = cargo test --no-fail-fast --test behaviour -- $(ELSEWHERE)
 
 test-2-nodes test-3-nodes: test-%-nodes:
 	RELAY_TEST_DATABASE=postgres RELAY_TEST_NODES=$* scripts/with-postgres scripts/with-redis $(BEHAVIOUR)
+
+# The checker's short run. It brings its own PostgreSQL and Redis; with-redis sees to it that there are programs to run.
+test-check:
+	cargo build --bin relay
+	scripts/with-redis cargo test -p relay-bench --test check_run
 
 # Not in `make test`: between one node on SQLite and two on PostgreSQL it has little to find.
 test-postgres: ## the behaviour tests on one node with PostgreSQL

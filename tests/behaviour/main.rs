@@ -22,6 +22,7 @@ mod limits;
 mod malformed;
 mod members;
 mod messages;
+mod nodes;
 mod policy;
 mod postgres;
 mod reactions;

@@ -1,5 +1,7 @@
 //! A Redis for tests that harm it.
 
+use std::process::Command;
+
 use super::instance::Instance;
 
 /// A Redis that a test has for itself. Dropped, it is gone.
@@ -40,4 +42,13 @@ impl Redis {
     pub(crate) fn resume(&mut self) {
         self.0.control("resume");
     }
+}
+
+/// Runs a command in the Redis at `url`; answers with what it gives, bare.
+pub(crate) fn redis_run(url: &str, arguments: &[&str]) -> String {
+    let output = Command::new("redis-cli").args(["-u", url, "--no-auth-warning"]).args(arguments).output();
+    let output = output.expect("redis-cli is on PATH");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && complaint.is_empty(), "{arguments:?}: {complaint}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }

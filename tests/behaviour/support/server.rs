@@ -65,7 +65,7 @@ impl Server {
             if together && !says(settings, "redis.url") {
                 settings.push(("redis.url".into(), redis_of_suite()));
             }
-            if together {
+            if together && !says(settings, "redis.prefix") {
                 settings.push(("redis.prefix".into(), prefix.clone()));
             }
         }
