@@ -61,6 +61,19 @@ pub(in crate::chat) async fn lock(tx: &mut Tx, mut rooms: Vec<RoomKey>) -> Resul
     tx.fetch_all::<(i64,)>(statement, args.into_columns(2)).await.map(drop)
 }
 
+/// Locks those of the rooms that nobody else is changing, and answers which: a transaction that waits for none of them cannot
+/// be part of a circle, whatever it has locked already.
+pub(in crate::chat) async fn lock_free(tx: &mut Tx, rooms: Vec<RoomKey>) -> Result<Vec<RoomKey>> {
+    if tx.dialect() == Dialect::ValueLists || rooms.is_empty() {
+        return Ok(rooms);
+    }
+    let statement = "SELECT project_id, room_id FROM rooms \
+         WHERE (project_id, room_id) IN (SELECT * FROM UNNEST($1::text[], $2::text[])) FOR NO KEY UPDATE SKIP LOCKED";
+    let args =
+        rooms.iter().fold(Args::with_capacity(rooms.len() * 2), |args, key| args.with(&key.project).with(&key.room));
+    tx.fetch_all(statement, args.into_columns(2)).await
+}
+
 /// Looks up room, role and earlier message of each send. The answer has one entry a send, in the same order.
 pub(in crate::chat) async fn known(tx: &mut Tx, sends: &[(&UserKey, &NewMessage)]) -> Result<Vec<Known>> {
     const WIDTH: usize = 5;

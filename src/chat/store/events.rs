@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{by_room, history, messages, rooms};
+use super::{append, by_room, history, messages, rooms};
 use crate::{
     chat::{
         event::{Event, EventBody},
@@ -10,7 +10,7 @@ use crate::{
         room::{Member, Role, Room},
     },
     clock::Timestamp,
-    db::{Args, Db, FromRow, Row, RowResult, Tx},
+    db::{Args, Db, Dialect, FromRow, Row, RowResult, Tx},
     error::Result,
     id::{RoomKey, UserId},
 };
@@ -254,30 +254,40 @@ impl Current {
     }
 }
 
-/// Forgets events older than `before`, at most `limit`, and notes in their rooms up to where. Answers how many went.
+/// Forgets events older than `before`, of about `limit`, and notes in their rooms up to where. Answers of how many rooms.
 pub(in crate::chat) async fn prune(tx: &mut Tx, before: Timestamp, limit: u64) -> Result<usize> {
     let statement =
         "SELECT project_id, room_id, position FROM events WHERE occurred_at < $1 ORDER BY occurred_at LIMIT $2";
     let aged: Vec<(RoomKey, (i64,))> = tx.fetch_all(statement, Args::new().with(before).with(limit)).await?;
-    let mut up_to: HashMap<&RoomKey, u64> = HashMap::new();
-    for (room, (position,)) in &aged {
+    let mut up_to: HashMap<RoomKey, u64> = HashMap::new();
+    for (room, (position,)) in aged {
         let newest = up_to.entry(room).or_default();
-        *newest = (*newest).max(u64::try_from(*position).unwrap_or_default());
+        *newest = (*newest).max(u64::try_from(position).unwrap_or_default());
     }
-    for (room, position) in up_to {
+    // All nodes sweep, and the batch has locked rooms before: the next sweep comes to those that are in use now.
+    let free = append::lock_free(tx, up_to.keys().cloned().collect()).await?;
+    for room in &free {
+        let position = up_to.get(room).copied().unwrap_or_default();
         let statement = "DELETE FROM events WHERE project_id = $1 AND room_id = $2 AND position <= $3";
         tx.execute(statement, by_room(room).with(position)).await?;
         let statement = "UPDATE rooms SET pruned_position = $3 \
              WHERE project_id = $1 AND room_id = $2 AND pruned_position < $3";
         tx.execute(statement, by_room(room).with(position)).await?;
     }
-    Ok(aged.len())
+    Ok(free.len())
 }
 
 /// Erases rows of one deleted room, at most `limit` of each kind; answers whether there was anything to do.
 pub(in crate::chat) async fn erase_deleted(tx: &mut Tx, now: Timestamp, limit: u64) -> Result<bool> {
-    let statement = "SELECT project_id, room_id FROM rooms WHERE deleted_at IS NOT NULL AND erased_at IS NULL LIMIT 1";
-    let Some(room) = tx.fetch_optional::<RoomKey>(statement, Args::new()).await? else {
+    // Another node may be at it: what it deletes is not there for this one, and would look as if there were no more.
+    let lock = match tx.dialect() {
+        Dialect::ValueLists => "",
+        Dialect::ArraysAndLocks => "FOR NO KEY UPDATE SKIP LOCKED",
+    };
+    let statement = format!(
+        "SELECT project_id, room_id FROM rooms WHERE deleted_at IS NOT NULL AND erased_at IS NULL LIMIT 1 {lock}"
+    );
+    let Some(room) = tx.fetch_optional::<RoomKey>(&statement, Args::new()).await? else {
         return Ok(false);
     };
     let mut erased = 0;
