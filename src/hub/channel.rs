@@ -131,7 +131,10 @@ impl Channel {
     pub(super) fn publish(&self, topic: &Topic, batch: &Batch) -> (Vec<Arc<Session>>, usize) {
         let mut state = self.state.lock();
         let (mut fell_behind, mut reached) = (Vec::new(), 0);
-        state.stands_at(batch.first() - 1);
+        if state.stands_at(batch.first() - 1) < batch.first() - 1 {
+            // Somebody found out where the topic stands since the publisher asked: what lies between was not published here.
+            state.floor = batch.first();
+        }
         state.head = state.head.max(Some(batch.last()));
         for subscriber in state.subscribers.values_mut().filter(|s| s.live && s.cursor < batch.last()) {
             let contiguous = subscriber.cursor + 1 >= batch.first();
@@ -222,5 +225,30 @@ impl Subscriber {
         self.until = self.until.max(Some(self.cursor));
         self.session.mark_behind(topic.clone());
         self.session.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::Timestamp,
+        id::{UserId, UserKey},
+    };
+
+    #[test]
+    fn who_lacks_what_was_not_published_here_is_looked_up() {
+        let project = ProjectId::stored("p".into());
+        let topic = Topic { project: project.clone(), name: "r".into() };
+        let ana = UserKey { project, user: UserId::stored("ana".into()) };
+        let session = Arc::new(Session::new(ana, 1_000, Timestamp(0), Timestamp(0)));
+        let channel = Channel::default();
+        assert_eq!(channel.add(&session, Behind { cursor: 60, until: Some(60) }), Some(false));
+        let step = Step { frames: Vec::new(), reached: 60, end: 60 };
+        assert_eq!(channel.advance(session.id(), 60, step), Advance::Live);
+        // Ana may have lost the topic by 61 to 69.
+        let (fell_behind, _) = channel.publish(&topic, &Batch::new(70, Bytes::from_static(b"a"), vec![1]));
+        assert_eq!(fell_behind.len(), 1);
+        assert_eq!(channel.behind(session.id()), Some(Behind { cursor: 60, until: None }));
     }
 }
