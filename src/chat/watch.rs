@@ -63,6 +63,8 @@ pub struct Watch {
     /// What a node that is cut off said last, and until when it is believed to be so.
     unlinked: Option<Timestamp>,
     unlinked_until: Instant,
+    /// When that was last looked for.
+    looked: Instant,
 }
 
 /// What is to be looked at before its time: of each topic it is said once, however often the bus says so.
@@ -103,6 +105,12 @@ impl Agenda {
     }
 }
 
+impl Due {
+    fn is_something(&self) -> bool {
+        self.all || self.users || !self.topics.is_empty()
+    }
+}
+
 impl Watch {
     /// Tells the publisher that `links` came from what it finds.
     pub fn new(
@@ -129,6 +137,7 @@ impl Watch {
             failed: false,
             unlinked: None,
             unlinked_until,
+            looked: unlinked_until,
         }
     }
 
@@ -150,18 +159,20 @@ impl Watch {
     /// Waits until there is something to look at.
     async fn next(&mut self, last: Instant) -> Due {
         loop {
-            let look = Instant::now() + self.options.interval_alone;
+            let look = self.looked + self.options.interval_alone;
             let early = tokio::time::timeout_at(look, async {
                 self.agenda.changed.notified().await;
                 tokio::time::sleep(GATHER).await;
             });
-            let early = early.await.is_ok() && !self.failed;
-            if !early {
+            // Also where something is due again and again.
+            if early.await.is_err() || Instant::now() >= look {
                 self.look_for_unlinked().await;
+                self.looked = Instant::now();
             }
             let mut due = self.agenda.take();
             due.all |= last.elapsed() >= self.interval();
-            if early || due.all {
+            // After a failure all is looked at soon, and this with it. Else it is due now, however the waiting ended.
+            if due.all || (due.is_something() && !self.failed) {
                 return due;
             }
         }
