@@ -20,15 +20,17 @@ test-cluster: test-2-nodes test-3-nodes test-check
 # The behaviour with servers of so many nodes, on PostgreSQL and Redis, which are found or installed. Left out: what is
 # about SQLite's file, and what brings its own PostgreSQL and Redis and is in test-sqlite already.
 ELSEWHERE = --skip config::a_second_server_on_the_same_data_is_refused --skip postgres:: --skip cluster:: --skip nodes::
-BEHAVIOUR = cargo test --no-fail-fast --test behaviour -- $(ELSEWHERE)
+# The workspace is named so that what test-sqlite has built is not built again, with other features.
+BEHAVIOUR = cargo test --workspace --no-fail-fast --test behaviour -- $(ELSEWHERE)
 
 test-2-nodes test-3-nodes: test-%-nodes:
 	RELAY_TEST_DATABASE=postgres RELAY_TEST_NODES=$* scripts/with-postgres scripts/with-redis $(BEHAVIOUR)
 
 # The checker's short run. It brings its own PostgreSQL and Redis; with-redis sees to it that there are programs to run.
+# The server is built with the behaviour tests.
 test-check:
-	cargo build --bin relay
-	scripts/with-redis cargo test -p relay-bench --test check_run
+	cargo test --workspace --no-run --test behaviour
+	scripts/with-redis cargo test --workspace --test check_run
 
 # Not in `make test`: between one node on SQLite and two on PostgreSQL it has little to find.
 test-postgres: ## the behaviour tests on one node with PostgreSQL

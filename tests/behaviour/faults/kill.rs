@@ -6,7 +6,7 @@ use super::traffic::{Plan, Traffic};
 use crate::support::Server;
 
 /// As fast as it goes.
-const PLAN: Plan = Plan { senders: 20, sends: 500, pace: Duration::from_micros(1), ways: 3, readers: 6, rooms: 4 };
+const PLAN: Plan = Plan { senders: 20, sends: 250, pace: Duration::from_micros(1), ways: 3, readers: 6, rooms: 4 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_message_survives_kills_once_and_in_order_for_every_subscriber() {
@@ -15,7 +15,7 @@ async fn every_acknowledged_message_survives_kills_once_and_in_order_for_every_s
     let mut random = fastrand::Rng::with_seed(seed);
     let mut server = Server::start();
     let traffic = Traffic::start(&server, PLAN).await;
-    let mut kills: Vec<usize> = (0..3).map(|_| random.usize(500..9_000)).collect();
+    let mut kills: Vec<usize> = (0..3).map(|_| random.usize(250..4_500)).collect();
     kills.sort_unstable();
     for at in kills {
         traffic.acknowledged(at).await;

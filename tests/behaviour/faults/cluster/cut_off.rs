@@ -8,7 +8,7 @@ use tonic::Code;
 use super::{Crossing, LATE, Parts, Plan, Traffic};
 use crate::support::{Proxy, eventually, message, within};
 
-const PLAN: Plan = Plan { senders: 12, sends: 400, pace: Duration::from_millis(20), ways: 2, readers: 6, rooms: 3 };
+const PLAN: Plan = Plan { senders: 12, sends: 160, pace: Duration::from_millis(50), ways: 2, readers: 6, rooms: 3 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_cut_off_from_redis_hears_in_time_and_is_heard_when_the_others_look() {

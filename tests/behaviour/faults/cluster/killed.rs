@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Crossing, Parts, Plan, Traffic, parts::NODES};
 
-const PLAN: Plan = Plan { senders: 18, sends: 300, pace: Duration::from_millis(5), ways: 3, readers: 6, rooms: 4 };
+const PLAN: Plan = Plan { senders: 18, sends: 150, pace: Duration::from_millis(10), ways: 3, readers: 6, rooms: 4 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_killed_under_load_takes_no_message_along() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Crossing, Parts, Plan, Traffic};
 
 /// Without frames that follow each other unanswered: the database refuses one and takes the next.
-const PLAN: Plan = Plan { senders: 12, sends: 250, pace: Duration::from_millis(10), ways: 2, readers: 6, rooms: 3 };
+const PLAN: Plan = Plan { senders: 12, sends: 125, pace: Duration::from_millis(20), ways: 2, readers: 6, rooms: 3 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_database_restarts_under_three_nodes_and_nothing_is_missed() {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, interval};
 use super::{Crossing, LATE, Parts, Plan, Traffic};
 use crate::support::Redis;
 
-const PLAN: Plan = Plan { senders: 9, sends: 300, pace: Duration::from_millis(20), ways: 3, readers: 6, rooms: 3 };
+const PLAN: Plan = Plan { senders: 9, sends: 150, pace: Duration::from_millis(40), ways: 3, readers: 6, rooms: 3 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_is_killed_and_comes_back_empty_and_nothing_is_missed() {
@@ -18,10 +18,8 @@ async fn redis_is_killed_and_comes_back_empty_and_nothing_is_missed() {
     for round in 1..3 {
         traffic.acknowledged(PLAN.total() * round / 3).await;
         parts.redis(Redis::kill);
-        for _ in 0..2 {
-            let took = crossing.slowest().await;
-            assert!(took < LATE, "without Redis a message took {took:?}");
-        }
+        let took = crossing.slowest().await;
+        assert!(took < LATE, "without Redis a message took {took:?}");
         parts.redis(Redis::restart);
         crossing.fast().await;
     }
@@ -35,7 +33,7 @@ async fn redis_is_stopped_for_20_seconds_and_messages_still_cross_in_time() {
     let mut crossing = Crossing::open(&parts.server).await;
     crossing.fast().await;
     // Longer than Redis is away.
-    let plan = Plan { sends: 1_200, ..PLAN };
+    let plan = Plan { sends: 240, pace: Duration::from_millis(100), ..PLAN };
     let traffic = Traffic::start(&parts.server, plan).await;
     traffic.acknowledged(plan.total() / 20).await;
     parts.redis(Redis::pause);
