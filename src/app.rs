@@ -281,7 +281,8 @@ async fn link(
     stop: &CancellationToken,
 ) -> Result<(Arc<dyn Bus>, Ear), Failure> {
     if config.redis.url.expose_secret().is_empty() {
-        return Ok((Arc::new(LocalBus), ear(0).1));
+        let bus = if db.is_shared() { LocalBus::Shared } else { LocalBus::Alone };
+        return Ok((Arc::new(bus), ear(0).1));
     }
     if !db.is_shared() {
         let advice = "set database.url as well, or leave redis.url empty: a node on SQLite is the only one";

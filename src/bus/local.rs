@@ -1,4 +1,4 @@
-//! The bus of a node that is alone: there is nobody to tell.
+//! The bus of a node that is alone, or that has no Redis: there is nobody to tell, or no way to.
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -7,8 +7,13 @@ use super::{Bus, Channel, Health};
 use crate::error::Result;
 
 /// Does nothing: what a node publishes reaches its own sessions without a bus.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LocalBus;
+#[derive(Clone, Copy, Debug)]
+pub enum LocalBus {
+    /// There are no other nodes.
+    Alone,
+    /// Others may work on the same database.
+    Shared,
+}
 
 impl Bus for LocalBus {
     fn watch(&self, _: Channel) {}
@@ -24,6 +29,9 @@ impl Bus for LocalBus {
     }
 
     fn health(&self) -> Health {
-        Health::Alone
+        match self {
+            Self::Alone => Health::Alone,
+            Self::Shared => Health::Silent,
+        }
     }
 }

@@ -56,6 +56,8 @@ pub enum Heard {
 pub enum Health {
     /// There is no bus: the node is alone.
     Alone,
+    /// There is no bus, and there may be other nodes, which are found out about from the database alone.
+    Silent,
     /// It delivers.
     Up,
     /// It is away.

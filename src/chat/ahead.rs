@@ -12,13 +12,19 @@ use crate::hub::Topic;
 
 /// How long what is missing may take to come by itself: nodes that write to one room overtake each other by moments.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// The most bytes that wait for one topic. What comes beyond them is read from the log.
+/// The most bytes that wait for one topic, and for all. What comes beyond them is read from the log.
 const MOST_BYTES: usize = 4 << 20;
+const MOST_BYTES_IN_ALL: usize = 64 << 20;
+/// A hole that the log does not fill in so many reads, ever further apart, is none: the database has lost what came after
+/// it, as one that is set back does.
+const MOST_READS: u32 = 8;
 
 /// What waits, by topic.
 #[derive(Default)]
 pub(super) struct Ahead {
     topics: HashMap<Topic, Waiting>,
+    /// Of all topics.
+    bytes: usize,
 }
 
 struct Waiting {
@@ -29,6 +35,8 @@ struct Waiting {
     due: Option<Instant>,
     /// While it is being read: it is to be read once more, because it has grown.
     again: bool,
+    /// How often it was read and the hole stayed.
+    reads: u32,
     /// The database was seen to have more: the log is to be read, whatever comes by itself meanwhile.
     lags: bool,
 }
@@ -36,13 +44,15 @@ struct Waiting {
 impl Ahead {
     /// Lets a piece wait. Without `patience` the log is due at once.
     pub(super) fn put(&mut self, topic: &Topic, piece: Piece, patience: bool) {
+        let room = MOST_BYTES_IN_ALL.saturating_sub(self.bytes);
         let waiting = self.waiting(topic, if patience { PATIENCE } else { Duration::ZERO });
-        if waiting.bytes + piece.size() <= MOST_BYTES {
-            waiting.bytes += piece.size();
-            if let Some(twice) = waiting.pieces.insert(piece.first(), piece) {
-                waiting.bytes -= twice.size();
-            }
+        let size = piece.size();
+        if size > room || waiting.bytes + size > MOST_BYTES || waiting.pieces.contains_key(&piece.first()) {
+            return;
         }
+        waiting.bytes += size;
+        waiting.pieces.insert(piece.first(), piece);
+        self.bytes += size;
     }
 
     /// Has the log read for a topic after `wait`, unless it is sooner.
@@ -55,7 +65,7 @@ impl Ahead {
 
     fn waiting(&mut self, topic: &Topic, wait: Duration) -> &mut Waiting {
         let due = Some(Instant::now() + wait);
-        let fresh = || Waiting { pieces: BTreeMap::new(), bytes: 0, due, again: false, lags: false };
+        let fresh = || Waiting { pieces: BTreeMap::new(), bytes: 0, due, again: false, reads: 0, lags: false };
         self.topics.entry(topic.clone()).or_insert_with(fresh)
     }
 
@@ -65,12 +75,14 @@ impl Ahead {
         while let Some(first) = waiting.pieces.first_entry().filter(|first| *first.key() <= head + 1) {
             let piece = first.remove();
             waiting.bytes -= piece.size();
+            waiting.reads = 0;
+            self.bytes -= piece.size();
             if let Some(piece) = piece.after(head) {
                 return Some(piece);
             }
         }
         if waiting.pieces.is_empty() && waiting.due.is_some() && !waiting.lags {
-            self.topics.remove(topic);
+            self.forget(topic);
         }
         None
     }
@@ -96,16 +108,17 @@ impl Ahead {
         let Some(waiting) = self.topics.get_mut(topic) else { return };
         let again = std::mem::take(&mut waiting.again).then_some(Duration::ZERO);
         let wait = wait.or(again);
-        waiting.due = Some(Instant::now() + wait.unwrap_or(PATIENCE));
+        waiting.due = Some(Instant::now() + wait.unwrap_or(PATIENCE * (1 << waiting.reads)));
         waiting.lags |= wait.is_some();
-        if wait.is_none() && waiting.pieces.is_empty() {
-            self.topics.remove(topic);
+        waiting.reads += u32::from(wait.is_none());
+        if wait.is_none() && (waiting.pieces.is_empty() || waiting.reads >= MOST_READS) {
+            self.forget(topic);
         }
     }
 
     /// Nobody follows the topic any more.
     pub(super) fn forget(&mut self, topic: &Topic) {
-        self.topics.remove(topic);
+        self.bytes -= self.topics.remove(topic).map_or(0, |waiting| waiting.bytes);
     }
 }
 

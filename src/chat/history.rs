@@ -12,7 +12,7 @@ use super::{
     event::fitting,
     flight::Flights,
     frame::Encoder,
-    hot::{Found, Hot},
+    hot::{Created, Found, Hot},
     message::Message,
     piece::{Mark, Piece},
     publish::pieces,
@@ -131,15 +131,13 @@ impl History {
         to: u64,
     ) -> Option<Vec<Message>> {
         let found = match self.hot.created(room, position, from, to) {
-            Some(found) => found,
-            None => {
-                if to - from >= self.hot.events() as u64 || !self.bus.health().is_up() {
-                    return None;
-                }
+            Created::Unknown if to - from < self.hot.events() as u64 && self.bus.health().is_up() => {
                 self.fetch(room, None).await;
-                self.hot.created(room, position, from, to)?
+                self.hot.created(room, position, from, to)
             }
+            found => found,
         };
+        let Created::Found(found) = found else { return None };
         let messages: Option<Vec<Message>> = found.iter().map(|frame| self.encoder.message(frame)).collect();
         if messages.is_some() {
             self.count(HistorySource::Memory);
@@ -176,6 +174,8 @@ impl History {
 
     /// What Redis has of a room: the longest run of pieces without a hole that ends with its newest event.
     async fn kept(&self, room: &RoomKey) -> Vec<Piece> {
+        // Never closed.
+        let Ok(_turn) = self.turns.acquire().await else { return Vec::new() };
         // It was logged where it failed; the database has all of it.
         let payloads = self.bus.recent(&names::of_topic(&topic(room))).await.unwrap_or_default();
         let mut pieces: Vec<Piece> = payloads

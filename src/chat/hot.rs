@@ -69,6 +69,17 @@ pub(super) struct Found {
     pub(super) reached: u64,
 }
 
+/// What a tail has of some messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Created {
+    /// The frames of their creations, oldest first.
+    Found(Vec<Bytes>),
+    /// Something was done to one of them: the database has them as they are.
+    Changed,
+    /// It does not have all of them, or not up to where the room stands.
+    Unknown,
+}
+
 impl Hot {
     /// Nothing yet.
     pub fn new(options: HotOptions, clock: Arc<dyn Clock>) -> Self {
@@ -101,9 +112,11 @@ impl Hot {
 
     /// The frames of the creations of the messages from `from` to `to`, oldest first, if the tail has reached `position`,
     /// has all of them, and nothing was done to any since. `position` is the room's, from the database.
-    pub(super) fn created(&self, room: &RoomKey, position: u64, from: u64, to: u64) -> Option<Vec<Bytes>> {
+    pub(super) fn created(&self, room: &RoomKey, position: u64, from: u64, to: u64) -> Created {
         let mut tails = self.tails.lock();
-        let tail = tails.rooms.get(room).filter(|tail| tail.last() >= Some(position))?;
+        let Some(tail) = tails.rooms.get(room).filter(|tail| tail.last() >= Some(position)) else {
+            return Created::Unknown;
+        };
         let mut frames = Vec::new();
         let mut wanted = from;
         for piece in &tail.pieces {
@@ -114,13 +127,13 @@ impl Hot {
                         wanted += 1;
                     }
                     Mark::Edited(seq) | Mark::Deleted(seq) | Mark::Reacted(seq) if (from..=to).contains(seq) => {
-                        return None;
+                        return Created::Changed;
                     }
                     _ => {}
                 }
             }
         }
-        (wanted > to).then_some(frames)
+        if wanted > to { Created::Found(frames) } else { Created::Unknown }
     }
 
     /// Takes in what was just published. A room whose tail it does not continue begins anew with it.
@@ -296,11 +309,11 @@ mod tests {
         let (hot, _) = hot(100, 100_000);
         let marks = [Mark::Created(1), Mark::Plain, Mark::Created(2), Mark::Created(3), Mark::Reacted(1)];
         hot.insert(&room("a"), &piece(1, &marks));
-        let created = |from, to| hot.created(&room("a"), 5, from, to).map(|frames| frames.concat());
-        assert_eq!(created(2, 3), Some(vec![3, 4]));
-        assert_eq!(created(1, 3), None, "somebody reacted to message 1");
-        assert_eq!(created(3, 4), None, "there is no message 4");
-        assert!(hot.created(&room("a"), 6, 2, 3).is_none(), "the database has more");
+        let created = |from, to| hot.created(&room("a"), 5, from, to);
+        assert_eq!(created(2, 3), Created::Found(vec![Bytes::from_static(&[3]), Bytes::from_static(&[4])]));
+        assert_eq!(created(1, 3), Created::Changed, "somebody reacted to message 1");
+        assert_eq!(created(3, 4), Created::Unknown, "there is no message 4");
+        assert_eq!(hot.created(&room("a"), 6, 2, 3), Created::Unknown, "the database has more");
     }
 
     #[test]

@@ -35,6 +35,8 @@ use crate::{
 
 /// About how many bytes are encoded together.
 const PIECE_BYTES: usize = 64 * 1024;
+/// A piece that is larger is not kept in Redis: whoever came back would read hundreds of them at once.
+const KEPT_BYTES: usize = 16 * 1024;
 /// Events read from the log at once.
 const PAGE_EVENTS: u64 = 512;
 /// How long to wait after a read of the log that failed.
@@ -114,7 +116,7 @@ impl Publisher {
         let (found, findings) = mpsc::channel(FINDINGS);
         let agenda = Arc::new(Agenda::default());
         let links = Links { found: found.clone(), agenda: agenda.clone() };
-        let linked = parts.bus.health() != Health::Alone;
+        let linked = !matches!(parts.bus.health(), Health::Alone | Health::Silent);
         let (ahead, repairs) = (Ahead::default(), Arc::new(Semaphore::new(REPAIRS)));
         (Self { parts, committed, ear, findings, found, agenda, ahead, repairs, linked }, links)
     }
@@ -157,11 +159,12 @@ impl Publisher {
         }
         let (bus, node) = (&self.parts.bus, self.parts.node);
         let channel = names::of_topic(topic);
-        if piece.marks().iter().any(Mark::is_change) {
-            // What is kept shows something as it is no more.
+        let keep = piece.size() <= KEPT_BYTES;
+        if !keep || piece.marks().iter().any(Mark::is_change) {
+            // What is kept has a hole now, or shows something as it is no more.
             bus.forget(&channel);
         }
-        bus.publish(&channel, Bulletin::Events(piece.clone()).encode(node), true);
+        bus.publish(&channel, Bulletin::Events(piece.clone()).encode(node), keep);
         for (position, mark) in piece.marked() {
             if let Mark::Joined(user) = mark {
                 let user = room.user(user);
@@ -186,7 +189,8 @@ impl Publisher {
                 });
                 self.agenda.look_at(topics);
             }
-            Heard::Up | Heard::Down | Heard::Lost => self.agenda.look_at_all(),
+            Heard::Up | Heard::Down => self.agenda.look_at_all(),
+            Heard::Lost => self.agenda.look_at_all_soon(),
         }
     }
 

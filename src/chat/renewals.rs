@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::bulletin::{Bulletin, NodeId};
 use crate::{
-    bus::Bus,
+    bus::{Bus, Health},
     clock::Timestamp,
     error::{Error, Reason, Result},
     hub::{Hub, SessionId, names},
@@ -46,7 +46,7 @@ impl Renewals {
         match self.ask(user, session, expires_at).await {
             Some(true) => Ok(()),
             Some(false) => Err(ending()),
-            None if self.bus.health().delivers() => {
+            None if !matches!(self.bus.health(), Health::Down | Health::Deaf) => {
                 Err(Error::new(Reason::SessionNotFound, "the caller has no such stream"))
             }
             None => {
@@ -60,7 +60,7 @@ impl Renewals {
         let (answer, answered) = oneshot::channel();
         {
             let mut waiting = self.waiting.lock();
-            if self.bus.health() == crate::bus::Health::Alone || waiting.len() >= MOST {
+            if matches!(self.bus.health(), Health::Alone | Health::Silent) || waiting.len() >= MOST {
                 return None;
             }
             waiting.entry(session).or_default().push(answer);

@@ -58,6 +58,8 @@ pub struct Watch {
     agenda: Arc<Agenda>,
     /// Joinings before this were seen.
     joined_until: Timestamp,
+    /// When they were looked for last.
+    joined_at: Instant,
     /// The last look failed: all is to be looked at again soon.
     failed: bool,
     /// What a node that is cut off said last, and until when it is believed to be so.
@@ -94,7 +96,17 @@ impl Agenda {
         self.changed.notify_one();
     }
 
-    /// Something was lost, or the bus went or came.
+    /// Users' channels are heard, and it was too soon to look.
+    fn look_for_users_soon(&self) {
+        self.due.lock().users = true;
+    }
+
+    /// Something was lost; it may be again and again.
+    pub(super) fn look_at_all_soon(&self) {
+        self.due.lock().all = true;
+    }
+
+    /// The bus went or came.
     pub(super) fn look_at_all(&self) {
         self.due.lock().all = true;
         self.changed.notify_one();
@@ -134,6 +146,7 @@ impl Watch {
             found,
             agenda,
             joined_until,
+            joined_at: unlinked_until,
             failed: false,
             unlinked: None,
             unlinked_until,
@@ -186,9 +199,11 @@ impl Watch {
 
     /// Finds out whether a node is cut off from the bus, and says so if it is this one.
     async fn look_for_unlinked(&mut self) {
-        let found = match self.bus.health().delivers() {
-            true => store::links::unlinked(&self.db).await,
-            false => {
+        let found = match self.bus.health() {
+            // Without Redis all look as often anyway.
+            Health::Alone | Health::Silent => return,
+            Health::Up => store::links::unlinked(&self.db).await,
+            Health::Down | Health::Deaf => {
                 let now = self.clock.now();
                 store::links::say_unlinked(&self.db, now).await.map(|()| Some(now))
             }
@@ -204,8 +219,14 @@ impl Watch {
 
     async fn check(&mut self, due: Due) -> Result<()> {
         let topics = if due.all { self.hub.topics() } else { due.topics.into_iter().collect() };
-        if due.all || due.users {
-            self.check_joinings().await?;
+        if due.all || self.joined_at.elapsed() >= self.options.interval_alone / 4 {
+            if due.all || due.users {
+                self.joined_at = Instant::now();
+                self.check_joinings().await?;
+            }
+        } else if due.users {
+            // In a rush of streams not for each: they are looked for with what is due next.
+            self.agenda.look_for_users_soon();
         }
         self.check_positions(topics).await
     }
@@ -241,7 +262,7 @@ impl Watch {
             let last = page.last().map(|joining| joining.at);
             for joining in page {
                 let user = joining.room.user(&joining.user);
-                if self.hub.is_here(&user) {
+                if self.hub.lacks(&user, &topic(&joining.room)) {
                     self.tell(Finding::Joined(user, joining.room, joining.position)).await;
                 }
             }

@@ -220,9 +220,12 @@ impl Hub {
 
     /// Takes everybody off a topic that ends, and tells them by `left`.
     pub fn dissolve(&self, topic: &Topic, left: &Bytes) {
-        let channel = self.channels.read().get(topic).cloned();
-        for session in channel.iter().flat_map(|channel| channel.sessions()) {
-            self.take_off(&session, topic, u64::MAX, left);
+        // Once more for those who came meanwhile, with what they had looked up before.
+        for _ in 0..2 {
+            let channel = self.channels.read().get(topic).cloned();
+            for session in channel.iter().flat_map(|channel| channel.sessions()) {
+                self.take_off(&session, topic, u64::MAX, left);
+            }
         }
     }
 
@@ -249,8 +252,9 @@ impl Hub {
 
     fn drop_topic(&self, session: &Session, follows: &mut Follows, topic: &Topic, left: &Bytes) {
         follows.topics.remove(topic);
-        session.push(left.clone());
+        // First off the channel: what is being read for it just now must not come after the word that it is over.
         self.leave_channel(topic, session.id());
+        session.push(left.clone());
     }
 
     fn of(&self, owner: &UserKey) -> Vec<Arc<Session>> {
@@ -304,9 +308,9 @@ impl Hub {
         self.channels.read().keys().cloned().collect()
     }
 
-    /// Whether a user has a session here.
-    pub fn is_here(&self, user: &UserKey) -> bool {
-        self.owners.lock().contains_key(user)
+    /// Whether a user has a session here that does not follow a topic.
+    pub fn lacks(&self, user: &UserKey, topic: &Topic) -> bool {
+        self.of(user).iter().any(|session| !self.follows(session, topic))
     }
 
     /// Where a session is behind on a topic; `None` if it is not.
@@ -412,7 +416,7 @@ mod tests {
             heartbeat_interval: Duration::from_secs(15),
             renew_warning: Duration::from_secs(60),
         };
-        let hub = Hub::new(options, Arc::new(LocalBus));
+        let hub = Hub::new(options, Arc::new(LocalBus::Alone));
         let project = ProjectId::stored("p".into());
         let ana = UserKey { project: project.clone(), user: UserId::stored("ana".into()) };
         let now = Timestamp::from_seconds(1_000);

@@ -5,7 +5,7 @@ use relay::bus::{Bus as _, Health, LocalBus};
 
 #[tokio::test]
 async fn a_node_that_is_alone_tells_nobody_and_keeps_nothing() {
-    let bus = LocalBus;
+    let bus = LocalBus::Alone;
     bus.watch("room".into());
     bus.publish(&"room".into(), Bytes::from_static(b"x"), true);
     assert!(bus.recent(&"room".into()).await.unwrap().is_empty());

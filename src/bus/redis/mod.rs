@@ -104,7 +104,7 @@ impl Shared {
         let (number, up, deaf) = match health {
             Health::Up => (1, 1, 0),
             Health::Deaf => (2, 0, 1),
-            Health::Down | Health::Alone => (0, 0, 0),
+            Health::Down | Health::Alone | Health::Silent => (0, 0, 0),
         };
         self.health.store(number, Ordering::Release);
         self.metrics.bus_up.set(up);
@@ -160,8 +160,9 @@ async fn recent(shared: &Shared, channel: &Channel) -> Result<Vec<Bytes>> {
     match cmd("LRANGE").arg(&key).arg(0).arg(-1).query_async::<Vec<Vec<u8>>>(&mut speak).await {
         Ok(kept) => Ok(kept.into_iter().map(Bytes::from).collect()),
         Err(error) => {
+            // One that is late may only be long: whether Redis is there, the probe finds out.
             let late = error.is_timeout();
-            if late || send::ends_link(&error) {
+            if !late && send::ends_link(&error) {
                 link.trouble.say(node.fault(error));
             }
             match late {
