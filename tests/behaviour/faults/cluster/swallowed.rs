@@ -29,7 +29,7 @@ async fn events_that_the_bus_swallows_now_and_then_are_found_in_the_log() {
     traffic.acknowledged(PLAN.total() / 10).await;
     proxy.swallow(3);
     traffic.acknowledged(PLAN.total() * 9 / 10).await;
-    assert!(proxy.swallowed() > 100, "{} were swallowed", proxy.swallowed());
+    assert!(proxy.swallowed() > 30, "{} were swallowed", proxy.swallowed());
     proxy.swallow(0);
     traffic.finish(&parts.server).await;
     crossing.fast().await;
