@@ -9,6 +9,7 @@ mod repeats;
 mod replay;
 mod rush;
 mod tokens;
+mod without_redis;
 mod writers;
 
 use std::{sync::LazyLock, time::Duration};
