@@ -11,11 +11,13 @@
 
 mod batch;
 mod channel;
+mod following;
 pub mod names;
 mod registry;
 mod session;
 
 pub use batch::Batch;
 pub use channel::{Advance, Behind, Step, Topic};
-pub use registry::{Due, Followed, Hub, HubOptions, OnBehind};
+pub use following::Followed;
+pub use registry::{Due, Hub, HubOptions, OnBehind};
 pub use session::{Session, SessionId};
