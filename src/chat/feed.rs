@@ -230,7 +230,13 @@ impl Feed {
         let room = room_of(topic);
         let until = match until {
             Some(until) => Some(until),
-            None => store::events::end_for(&self.db, &room, &session.owner().user).await?,
+            None => {
+                let end = store::events::end_for(&self.db, &room, &session.owner().user).await?;
+                if let Some(end) = end {
+                    self.hub.vouch(session, topic, end);
+                }
+                end
+            }
         };
         let Some(until) = until else {
             self.hub.take_off_behind(session, topic, cursor, &self.left(room.room));

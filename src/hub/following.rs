@@ -96,6 +96,13 @@ impl Hub {
         }
     }
 
+    /// The user of a session is known to have a topic as of `position`: what is told of losses before is old news.
+    pub fn vouch(&self, session: &Session, topic: &Topic, position: u64) {
+        if let Some(since) = session.follows.lock().topics.get_mut(topic) {
+            *since = position.max(*since);
+        }
+    }
+
     /// Takes all sessions of a user, who lost it at `position`, off a topic; those that followed it are told by `left`. One
     /// that knows that the user has it again stays.
     pub fn unfollow(&self, owner: &UserKey, topic: &Topic, position: u64, left: &Bytes) {

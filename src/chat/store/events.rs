@@ -165,14 +165,16 @@ impl FromRow for Joining {
     }
 }
 
-/// At most `limit` joinings from `since` on, the oldest first, of users who are members still. More than `limit` may have
-/// been at one moment.
+/// The last joinings of members, those from `since` on, at most `limit`, the oldest first. More than `limit` may have been
+/// at one moment. Who left and came again joined when they came again.
 pub(in crate::chat) async fn joinings(db: &Db, since: Timestamp, limit: u64) -> Result<Vec<Joining>> {
     // The kind stands in the text, so that the index of joinings is found.
     let statement = format!(
-        "SELECT e.project_id, e.room_id, e.user_id, e.position, e.occurred_at FROM events e \
+        "SELECT e.project_id, e.room_id, e.user_id, MAX(e.position), e.occurred_at FROM events e \
          JOIN members me ON me.project_id = e.project_id AND me.room_id = e.room_id AND me.user_id = e.user_id \
-         WHERE e.kind = {} AND e.occurred_at >= $1 ORDER BY e.occurred_at LIMIT $2",
+              AND me.joined_at = e.occurred_at \
+         WHERE e.kind = {} AND e.occurred_at >= $1 \
+         GROUP BY e.project_id, e.room_id, e.user_id, e.occurred_at ORDER BY e.occurred_at LIMIT $2",
         Kind::MemberJoined as i64
     );
     db.fetch_all(&statement, Args::new().with(since).with(limit)).await
