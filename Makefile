@@ -1,4 +1,4 @@
-.PHONY: help run cluster test test-sqlite test-cluster test-2-nodes test-3-nodes test-check test-postgres check check-rust check-contract check-dependencies contract-baseline bench
+.PHONY: help run cluster test programs test-sqlite test-cluster test-2-nodes test-3-nodes test-check test-postgres check check-rust check-contract check-dependencies contract-baseline bench
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -12,8 +12,13 @@ cluster: ## build the server, and serve on three nodes with a PostgreSQL and a R
 
 test: test-sqlite test-cluster ## every test: unit, integration, documentation; the behaviour on one node, on two and on three
 
-test-sqlite:
+test-sqlite: programs
 	cargo test --workspace --no-fail-fast
+
+# PostgreSQL and Redis are there, or installed, before the first test: tests start instances side by side, and only one
+# can install at a time.
+programs:
+	scripts/with-postgres scripts/with-redis true
 
 test-cluster: test-2-nodes test-3-nodes test-check
 
