@@ -134,11 +134,6 @@ impl Hub {
         self.sessions.read().values().cloned().collect()
     }
 
-    /// Whether anybody here follows `topic`: if not, there is nothing to encode.
-    pub fn is_followed(&self, topic: &Topic) -> bool {
-        self.channels.read().contains_key(topic)
-    }
-
     /// Gives `batch` to all who follow `topic`; answers how many got it at once. The others get it from the log.
     pub fn publish(&self, topic: &Topic, batch: &Batch) -> usize {
         let Some(channel) = self.channels.read().get(topic).cloned() else { return 0 };
