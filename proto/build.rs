@@ -5,7 +5,12 @@ use std::{env, error::Error, path::PathBuf};
 use prost::Message as _;
 use tonic_prost_build::FileDescriptorSet;
 
-const FILES: [&str; 2] = ["relay/chat/v1/chat_service.proto", "relay/chat/v1/room_service.proto"];
+const FILES: [&str; 4] = [
+    "relay/chat/v1/chat_service.proto",
+    "relay/chat/v1/moderation_service.proto",
+    "relay/chat/v1/presence_service.proto",
+    "relay/chat/v1/room_service.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=relay");
@@ -30,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(false)
         .build_transport(false)
+        .generate_default_stubs(true)
         .extern_path(".relay.chat.v1", "crate::chat::v1")
         .extern_path(".relay.error.v1", "crate::error::v1")
         .out_dir(unary)

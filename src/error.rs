@@ -42,6 +42,21 @@ pub enum Reason {
     SessionNotFound,
     Internal,
     ProjectNotFound,
+    ReceiptBeyondRoom,
+    MentionInvalid,
+    LaneNumberUsed,
+    LaneJumpTooFar,
+    LaneFull,
+    SearchQueryInvalid,
+    UserBanned,
+    MemberMuted,
+    UserBlocked,
+    SlowMode,
+    MemberIsOwner,
+    TooManyPins,
+    TooManyBans,
+    ReportNotFound,
+    AdminRequired,
 }
 
 /// A field that is outside its limits.
@@ -85,6 +100,13 @@ impl Error {
         let (field, description) = (field.into(), description.into());
         let mut error = Self::new(Reason::FieldInvalid, format!("{field}: {description}"));
         error.inner.violations.push(Violation { field, description });
+        error
+    }
+
+    /// One field is wrong, for a reason of its own.
+    pub fn field_for(reason: Reason, field: impl Into<String>, description: impl Into<String>) -> Self {
+        let mut error = Self::field(field, description);
+        error.inner.reason = reason;
         error
     }
 

@@ -8,7 +8,10 @@ use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::piece::{Mark, Piece};
+use super::{
+    notice::Notice,
+    piece::{Mark, Piece},
+};
 use crate::{
     clock::Timestamp,
     hub::Batch,
@@ -26,6 +29,8 @@ pub type NodeId = Uuid;
 pub(super) enum Bulletin {
     /// On a room's channel: events that were committed.
     Events(Piece),
+    /// On a room's or a user's channel: how something is now.
+    Notice(Notice),
     /// On a user's channel: they joined a room, by the event of that position.
     Joined {
         /// Who.
@@ -66,6 +71,7 @@ enum Body {
     Joined { user: UserKey, room: RoomKey, position: u64 },
     Renew { user: UserKey, session: [u8; 16], expires_at: i64 },
     Renewed { session: [u8; 16], renewed: bool },
+    Notice(Notice),
 }
 
 impl Bulletin {
@@ -77,6 +83,7 @@ impl Bulletin {
                 lengths: lengths(piece.batch().ends()),
                 marks: piece.marks().to_vec(),
             },
+            Self::Notice(notice) => Body::Notice(notice.clone()),
             Self::Joined { user, room, position } => {
                 Body::Joined { user: user.clone(), room: room.clone(), position: *position }
             }
@@ -110,6 +117,7 @@ impl Bulletin {
                 let ends = ends(&lengths, frames.len()).filter(|ends| plausible(first, ends.len() as u64))?;
                 Self::Events(Piece::from_parts(Batch::new(first, frames, ends), marks)?)
             }
+            Body::Notice(notice) => Self::Notice(notice),
             Body::Joined { user, room, position } => {
                 plausible(position, 1).then_some(Self::Joined { user, room, position })?
             }

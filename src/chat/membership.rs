@@ -71,7 +71,7 @@ pub(super) async fn enter(
         return Err(Error::new(Reason::TooManyMembers, format!("the room has {limit} members, which is the limit")));
     }
     counters.member_count += 1;
-    let member = Member { user: user.clone(), role, joined_at: unit.now };
+    let member = Member { user: user.clone(), role, joined_at: unit.now, muted_until: None };
     store::rooms::insert_member(&mut unit.tx, room, &member).await?;
     unit.append(room, actor, EventBody::MemberJoined(member.clone())).await?;
     Ok(member)

@@ -24,6 +24,12 @@ pub const MAX_METADATA_KEY_BYTES: usize = 64;
 pub const MAX_METADATA_VALUE_BYTES: usize = 512;
 /// The most attachments of a message.
 pub const MAX_ATTACHMENTS: usize = 10;
+/// The most mentions of a message.
+pub const MAX_MENTIONS: usize = 50;
+/// The most bytes of a lane's name.
+pub const MAX_LANE_BYTES: usize = 64;
+/// The most bytes of a reason that somebody gives.
+pub const MAX_REASON_BYTES: usize = 256;
 /// The most bytes of an attachment's URL.
 pub const MAX_URL_BYTES: usize = 2_048;
 /// The most bytes of an attachment's name.
@@ -55,6 +61,46 @@ pub struct Content {
     pub metadata: Metadata,
     /// Files by reference.
     pub attachments: Vec<Attachment>,
+    /// Who is mentioned, in the order of the text.
+    pub mentions: Vec<Mention>,
+}
+
+/// Somebody whom a text mentions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mention {
+    /// Where in the text, in bytes.
+    #[serde(rename = "o")]
+    pub offset: u32,
+    /// How many bytes.
+    #[serde(rename = "l")]
+    pub length: u32,
+    /// Whom; `None` is everyone in the room.
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
+}
+
+/// The number that a sender gave a message in one of their lanes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneNumber {
+    /// The lane.
+    pub lane: String,
+    /// 1, 2, 3, …
+    pub number: u64,
+}
+
+/// Where a message stands in its sender's lane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LanePlace(pub String, pub u64, pub u64);
+
+/// That a message was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: UserId,
+    /// Why, as they said; may be empty.
+    pub reason: String,
 }
 
 /// A file that lies elsewhere.
@@ -82,6 +128,8 @@ pub struct NewMessage {
     pub content: Content,
     /// The message that it answers.
     pub reply_to: Option<u64>,
+    /// Its number in a lane of the sender's.
+    pub lane: Option<LaneNumber>,
 }
 
 /// A message of a room, as it is now.
@@ -103,8 +151,10 @@ pub struct Message {
     pub created_at: Timestamp,
     /// When it was last edited.
     pub edited_at: Option<Timestamp>,
-    /// When and by whom it was deleted.
-    pub deleted: Option<(Timestamp, UserId)>,
+    /// That it was deleted.
+    pub deleted: Option<Deletion>,
+    /// Its place in its sender's lane.
+    pub lane: Option<LanePlace>,
 }
 
 /// One emoji on one message.
@@ -135,6 +185,8 @@ pub struct Receipt {
     pub created_at: Timestamp,
     /// Whether an earlier send had written it.
     pub duplicate: bool,
+    /// What the message's lane expects next.
+    pub next_in_lane: Option<u64>,
 }
 
 impl Content {
@@ -172,7 +224,8 @@ impl Content {
     pub fn weight(&self) -> usize {
         let metadata = self.metadata.iter().map(|(k, v)| k.len() + v.len());
         let attachments = self.attachments.iter().map(|a| a.url.len() + a.name.len() + a.mime_type.len());
-        self.text.len() + metadata.sum::<usize>() + attachments.sum::<usize>()
+        let mentions = self.mentions.iter().map(|m| 16 + m.user.as_ref().map_or(0, |user| user.as_str().len()));
+        self.text.len() + metadata.sum::<usize>() + attachments.sum::<usize>() + mentions.sum::<usize>()
     }
 }
 
@@ -222,6 +275,12 @@ impl NewMessage {
             part(file.name.as_bytes());
             part(file.mime_type.as_bytes());
             part(&file.size_bytes.to_le_bytes());
+        }
+        // Nothing where there are none: what was sent before there were any keeps its digest.
+        for mention in &self.content.mentions {
+            part(&mention.offset.to_le_bytes());
+            part(&mention.length.to_le_bytes());
+            part(mention.user.as_ref().map_or("", UserId::as_str).as_bytes());
         }
         hash.finalize()[..16].to_vec()
     }
@@ -321,6 +380,7 @@ mod tests {
             client_message_id: Uuid::nil(),
             content,
             reply_to,
+            lane: None,
         };
         let plain = Content { content_type: Some(PLAIN_TEXT.into()), ..text("a") };
         let first = message("r", text("a"), None).fingerprint();

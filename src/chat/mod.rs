@@ -12,6 +12,7 @@
 //! | `watch`     | the position check: what the bus lost is found in the database             |
 //! | `hot`, `history` | reading back: from memory, from Redis, from the database              |
 //! | `gather`, `flight` | what many want is asked for together, and once                      |
+//! | `notice`    | what nodes tell each other beside events                                   |
 //! | `renewals`  | a stream's token is renewed wherever the stream is                         |
 //! | `feed`      | opening a session, and serving it from the log until it is live            |
 //! | `pulse`     | heartbeats, expiring tokens                                                |
@@ -33,6 +34,7 @@ mod members;
 mod membership;
 pub mod message;
 mod messages;
+mod notice;
 mod page;
 mod piece;
 pub mod policy;

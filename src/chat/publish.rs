@@ -19,6 +19,7 @@ use super::{
     event::{Event, fitting},
     frame::{self, Encoder, Frame, RoomResume, Verdict},
     hot::Hot,
+    notice::Notice,
     piece::{Mark, Piece},
     renewals::Renewals,
     room_of, store, topic,
@@ -204,6 +205,7 @@ impl Publisher {
                     self.deliver(&topic, piece);
                 }
             }
+            Bulletin::Notice(Notice::Typing { .. }) => {}
             Bulletin::Joined { user, room, position } => self.found(Finding::Joined(user, room, position)),
             Bulletin::Renew { user, session, expires_at } => {
                 self.parts.renewals.asked(origin, &self.parts.hub, &user, session, expires_at);

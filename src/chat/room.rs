@@ -51,6 +51,7 @@ pub struct Room {
     pub last_seq: u64,
     pub last_position: u64,
     pub member_count: u64,
+    pub slow_mode_seconds: u32,
     /// The two users of a direct room.
     pub pair: Option<(UserId, UserId)>,
 }
@@ -64,6 +65,8 @@ pub struct Member {
     pub role: Role,
     /// Since when they are in.
     pub joined_at: Timestamp,
+    /// Until when a moderator lets them only read.
+    pub muted_until: Option<Timestamp>,
 }
 
 /// A room as a list shows it to a user.

@@ -197,6 +197,7 @@ fn blank(
         last_seq: 0,
         last_position: 0,
         member_count: 0,
+        slow_mode_seconds: 0,
         pair,
     }
 }

@@ -206,7 +206,7 @@ impl Config {
         range("chat.retention_interval (ms)", chat.retention_interval.as_millis(), 10, 86_400_000);
         // The largest message weighs 66,796: a queue that never takes it would refuse it for ever.
         range("chat.append_queue_bytes", chat.append_queue_bytes as u128, 131_072, 4 << 30);
-        // 2,048 rows of 13 columns are as many values as SQLite takes in one statement.
+        // 2,048 rows of 15 columns are as many values as SQLite takes in one statement.
         range("chat.append_batch", chat.append_batch as u128, 1, 2_048);
         range("chat.check_interval (ms)", chat.check_interval.as_millis(), 100, 600_000);
         range("chat.check_interval_alone (ms)", chat.check_interval_alone.as_millis(), 50, 60_000);

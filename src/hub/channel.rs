@@ -148,6 +148,13 @@ impl Channel {
         (fell_behind, reached)
     }
 
+    /// Tells all subscribers how something is now.
+    pub(super) fn tell(&self, state: &super::State) {
+        for subscriber in self.state.lock().subscribers.values() {
+            subscriber.session.put(state);
+        }
+    }
+
     /// Goes on at `end`, with events left out: whoever lacks some is served from the log. Answers who.
     pub(super) fn skip_to(&self, topic: &Topic, end: u64) -> Vec<Arc<Session>> {
         let mut state = self.state.lock();

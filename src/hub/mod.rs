@@ -7,6 +7,8 @@
 //!   left out is told by [`Hub::skip_to`].
 //! - A session's queue is bounded in bytes: events that would pass the bound are not queued, the session falls behind
 //!   instead. A reader to whom nothing is queued takes one batch of any size.
+//! - A [`State`] tells how something is now. It is no event: it has no position, overtakes the events that wait, and of
+//!   several of one key only the newest is sent.
 //! - Locks are taken in the order session topics, channel, session queue, and never held across an await.
 
 mod batch;
@@ -20,4 +22,4 @@ pub use batch::Batch;
 pub use channel::{Advance, Behind, Step, Topic};
 pub use following::Followed;
 pub use registry::{Due, Hub, HubOptions, OnBehind};
-pub use session::{Session, SessionId};
+pub use session::{Session, SessionId, State, StateKey};

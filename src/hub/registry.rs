@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
-use super::{Advance, Batch, Behind, Session, SessionId, Step, Topic, channel::Channel, names};
+use super::{Advance, Batch, Behind, Session, SessionId, State, Step, Topic, channel::Channel, names};
 use crate::{
     bus::Bus,
     clock::Timestamp,
@@ -142,6 +142,21 @@ impl Hub {
             self.catch_up(session);
         }
         reached
+    }
+
+    /// Tells all who follow `topic` here how something is now.
+    pub fn tell_topic(&self, topic: &Topic, state: &State) {
+        let channel = self.channels.read().get(topic).cloned();
+        if let Some(channel) = channel {
+            channel.tell(state);
+        }
+    }
+
+    /// Tells all sessions of a user here how something is now.
+    pub fn tell_owner(&self, owner: &UserKey, state: &State) {
+        for session in self.of(owner) {
+            session.put(state);
+        }
     }
 
     /// Has the session served from the log, unless that runs already.

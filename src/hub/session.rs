@@ -2,12 +2,16 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
+use indexmap::IndexMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -29,6 +33,9 @@ const REGARDLESS_BYTES: usize = 4 << 20;
 /// What one poll hands to the connection at most: an HTTP/2 DATA frame of the default size.
 const CHUNK_BYTES: usize = 16 * 1024;
 
+/// States that wait for a reader, at most: beyond it, those that may be left out are.
+const STATES: usize = 1_024;
+
 /// When to warn of an expiry: not worked out yet, or done.
 const UNSET: i64 = i64::MIN;
 const WARNED: i64 = i64::MAX;
@@ -49,10 +56,36 @@ pub struct Session {
     pub(super) beat_at: AtomicI64,
 }
 
+/// What a state is of: of several that wait, only the newest is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StateKey {
+    /// The kind of state.
+    pub kind: &'static str,
+    /// The room, user or other thing that it is of.
+    pub of: Arc<str>,
+}
+
+/// How something is now, as a frame; see [`Session::put`].
+#[derive(Clone, Debug)]
+pub struct State {
+    /// What it is of.
+    pub key: StateKey,
+    /// The frame.
+    pub frame: Bytes,
+    /// What to send in its place if one before it was not read yet; `None`: it tells all by itself.
+    pub instead: Option<Bytes>,
+    /// Whether it is to be sent however many wait.
+    pub kept: bool,
+}
+
 #[derive(Default)]
 struct Queue {
     frames: VecDeque<Bytes>,
     bytes: usize,
+    /// How things are now: sent before the frames. Boxed, because most streams have none most of the time.
+    states: Option<Box<IndexMap<StateKey, Bytes>>>,
+    /// The first frame was sent in part: nothing comes between.
+    parted: bool,
     reader: Option<Waker>,
     ending: Option<Error>,
     /// Too much waited; nothing more is queued.
@@ -133,9 +166,30 @@ impl Session {
         wake(waker);
     }
 
+    /// Tells the reader how something is now, ahead of the events that wait. Of several of one key that wait only the newest
+    /// is sent. Where very many wait, one that need not be kept is left out.
+    pub fn put(&self, state: &State) {
+        let waker = {
+            let mut queue = self.queue.lock();
+            if queue.closed || queue.ending.is_some() {
+                return;
+            }
+            let states = queue.states.get_or_insert_default();
+            let full = states.len() >= STATES;
+            match states.get_mut(&state.key) {
+                Some(waiting) => *waiting = state.instead.as_ref().unwrap_or(&state.frame).clone(),
+                None if full && !state.kept => return,
+                None => drop(states.insert(state.key.clone(), state.frame.clone())),
+            }
+            queue.reader.take()
+        };
+        wake(waker);
+    }
+
     /// Whether nothing waits for the reader.
     pub fn is_idle(&self) -> bool {
-        self.queue.lock().frames.is_empty()
+        let queue = self.queue.lock();
+        queue.frames.is_empty() && queue.states.is_none()
     }
 
     /// Queues a frame if it fits, or if nothing waits at all. A stream that is ending takes no more, and does not mind.
@@ -173,6 +227,7 @@ impl Session {
             let mut queue = self.queue.lock();
             queue.closed = true;
             queue.bytes = 0;
+            queue.states = None;
             std::mem::take(&mut queue.frames)
         };
         drop(frames);
@@ -289,9 +344,28 @@ impl Queue {
         self.closed || self.ending.is_some()
     }
 
+    /// The states that wait, joined up to the size of one DATA frame.
+    fn take_states(&mut self) -> Option<Bytes> {
+        let states = self.states.as_mut()?;
+        let mut joined = BytesMut::new();
+        while let Some((_, next)) = states.first() {
+            if !joined.is_empty() && joined.len() + next.len() > CHUNK_BYTES {
+                return Some(joined.freeze());
+            }
+            joined.extend_from_slice(next);
+            states.shift_remove_index(0);
+        }
+        self.states = None;
+        Some(joined.freeze())
+    }
+
     fn take(&mut self) -> Option<Bytes> {
+        if !self.parted && self.states.is_some() {
+            return self.take_states();
+        }
         let mut first = self.frames.pop_front()?;
-        if first.len() > CHUNK_BYTES {
+        self.parted = first.len() > CHUNK_BYTES;
+        if self.parted {
             let chunk = first.split_to(CHUNK_BYTES);
             self.frames.push_front(first);
             self.bytes -= chunk.len();
@@ -321,5 +395,62 @@ impl Queue {
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{ProjectId, UserId};
+
+    fn session() -> Session {
+        let owner = UserKey { project: ProjectId::stored("p".into()), user: UserId::stored("ana".into()) };
+        Session::new(owner, 1 << 20, Timestamp(0), Timestamp(0))
+    }
+
+    fn state(of: &str, frame: &'static [u8]) -> State {
+        let key = StateKey { kind: "k", of: of.into() };
+        State { key, frame: Bytes::from_static(frame), instead: None, kept: false }
+    }
+
+    fn read(session: &Session) -> Option<Bytes> {
+        match session.poll_read(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_newest_state_of_each_key_overtakes_the_events_that_wait() {
+        let session = session();
+        session.push(Bytes::from_static(b"event"));
+        for (of, frame) in [("a", b"a1".as_slice()), ("b", b"b1"), ("a", b"a2")] {
+            session.put(&state(of, frame));
+        }
+        session.put(&State { instead: Some(Bytes::from_static(b"b!")), ..state("b", b"b2") });
+        assert_eq!(read(&session).unwrap(), "a2b!");
+        assert_eq!(read(&session).unwrap(), "event");
+        assert_eq!(read(&session), None);
+    }
+
+    #[test]
+    fn a_state_does_not_come_inside_an_event_that_was_sent_in_part() {
+        let session = session();
+        session.push(Bytes::from(vec![b'e'; CHUNK_BYTES + 1]));
+        assert_eq!(read(&session).unwrap().len(), CHUNK_BYTES);
+        session.put(&state("a", b"a1"));
+        assert_eq!(read(&session).unwrap(), "e");
+        assert_eq!(read(&session).unwrap(), "a1");
+    }
+
+    #[test]
+    fn beyond_the_bound_only_what_must_be_kept_is_taken() {
+        let session = session();
+        for i in 0..STATES {
+            session.put(&state(&i.to_string(), b"s"));
+        }
+        session.put(&state("more", b"m"));
+        session.put(&State { kept: true, ..state("kept", b"k") });
+        assert_eq!(read(&session).unwrap().len(), STATES + 1);
     }
 }

@@ -25,6 +25,14 @@ const CHAT: &[&str] = &[
     "RemoveReaction",
     "GetMessage",
     "ListMessages",
+    "SearchMessages",
+    "PinMessage",
+    "UnpinMessage",
+    "ListPinnedMessages",
+    "UpdateReceipts",
+    "ListReceipts",
+    "SetTyping",
+    "SkipLane",
     "Ping",
 ];
 
@@ -41,7 +49,23 @@ const ROOMS: &[&str] = &[
     "RemoveMember",
     "UpdateMember",
     "ListMembers",
+    "UpdateRoomSettings",
 ];
+
+const PRESENCE: &[&str] = &["GetPresence", "SetPresence"];
+
+const MODERATION: &[&str] = &[
+    "BanMember",
+    "UnbanMember",
+    "ListBans",
+    "MuteMember",
+    "BlockUser",
+    "UnblockUser",
+    "ListBlockedUsers",
+    "ReportMessage",
+];
+
+const ADMIN: &[&str] = &["ListReports", "ResolveReport"];
 
 /// What the method at `path` asks; `None`: there is no such method.
 pub(super) fn of(path: &str) -> Option<Access> {
@@ -50,6 +74,8 @@ pub(super) fn of(path: &str) -> Option<Access> {
     match service {
         "relay.chat.v1.ChatService" => known(STREAMS, Access::UserStream).or_else(|| known(CHAT, Access::User)),
         "relay.chat.v1.RoomService" => known(ROOMS, Access::User),
+        "relay.chat.v1.PresenceService" => known(PRESENCE, Access::User),
+        "relay.chat.v1.ModerationService" => known(MODERATION, Access::User).or_else(|| known(ADMIN, Access::User)),
         "grpc.health.v1.Health" => known(&["Check", "Watch"], Access::Anyone),
         "grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection" => {
             known(&["ServerReflectionInfo"], Access::Anyone)
@@ -80,7 +106,7 @@ mod tests {
         }
         assert_eq!(
             methods,
-            STREAMS.len() + CHAT.len() + ROOMS.len(),
+            STREAMS.len() + CHAT.len() + ROOMS.len() + PRESENCE.len() + MODERATION.len() + ADMIN.len(),
             "the table names a method that is not in the contract"
         );
         assert_eq!(of("/relay.chat.v1.ChatService/Nothing"), None);

@@ -87,7 +87,13 @@ impl ChatService for ChatApi {
         let (caller, request) = parts(request)?;
         let call = async {
             let (room, seq) = (convert::room_id(&request.room_id)?, convert::seq(request.seq)?);
-            let content = convert::content(request.text, request.content_type, request.metadata, request.attachments);
+            let content = convert::content(
+                request.text,
+                request.content_type,
+                request.metadata,
+                request.attachments,
+                request.mentions,
+            )?;
             let message = self.chat.edit(caller, room.clone(), seq, content).await?;
             Ok(wire::EditMessageResponse { message: Some(convert::message(&room, &message)) })
         };

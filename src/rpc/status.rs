@@ -17,23 +17,42 @@ const MAX_VIOLATIONS: usize = 32;
 fn code(reason: Reason) -> Code {
     match reason {
         Reason::CredentialsMissing | Reason::TokenInvalid | Reason::TokenExpired => Code::Unauthenticated,
-        Reason::RoleInsufficient | Reason::NotAMember | Reason::ProjectNotFound => Code::PermissionDenied,
-        Reason::FieldInvalid | Reason::PageTokenInvalid | Reason::RequestMalformed => Code::InvalidArgument,
+        Reason::RoleInsufficient
+        | Reason::NotAMember
+        | Reason::ProjectNotFound
+        | Reason::UserBanned
+        | Reason::MemberMuted
+        | Reason::UserBlocked
+        | Reason::AdminRequired => Code::PermissionDenied,
+        Reason::FieldInvalid
+        | Reason::PageTokenInvalid
+        | Reason::RequestMalformed
+        | Reason::ReceiptBeyondRoom
+        | Reason::MentionInvalid
+        | Reason::LaneJumpTooFar
+        | Reason::SearchQueryInvalid => Code::InvalidArgument,
         Reason::RequestTooLarge
         | Reason::TooManyRooms
         | Reason::TooManyMembers
         | Reason::TooManyReactions
         | Reason::TooManyStreams
+        | Reason::LaneFull
+        | Reason::SlowMode
+        | Reason::TooManyPins
+        | Reason::TooManyBans
         | Reason::Overloaded => Code::ResourceExhausted,
         Reason::StreamNotOpen
         | Reason::StreamAlreadyOpen
         | Reason::MessageDeleted
         | Reason::LastOwner
+        | Reason::MemberIsOwner
         | Reason::RoomIsDirect => Code::FailedPrecondition,
-        Reason::RoomNotFound | Reason::MessageNotFound | Reason::MemberNotFound | Reason::SessionNotFound => {
-            Code::NotFound
-        }
-        Reason::RoomExists | Reason::ClientMessageIdReused => Code::AlreadyExists,
+        Reason::RoomNotFound
+        | Reason::MessageNotFound
+        | Reason::MemberNotFound
+        | Reason::SessionNotFound
+        | Reason::ReportNotFound => Code::NotFound,
+        Reason::RoomExists | Reason::ClientMessageIdReused | Reason::LaneNumberUsed => Code::AlreadyExists,
         Reason::Draining | Reason::StorageUnavailable => Code::Unavailable,
         Reason::DeadlineExceeded => Code::DeadlineExceeded,
         Reason::MethodNotFound => Code::Unimplemented,
@@ -76,6 +95,21 @@ fn wire_reason(reason: Reason) -> wire::ErrorReason {
         Reason::SessionNotFound => W::SessionNotFound,
         Reason::Internal => W::Internal,
         Reason::ProjectNotFound => W::ProjectNotFound,
+        Reason::ReceiptBeyondRoom => W::ReceiptBeyondRoom,
+        Reason::MentionInvalid => W::MentionInvalid,
+        Reason::LaneNumberUsed => W::LaneNumberUsed,
+        Reason::LaneJumpTooFar => W::LaneJumpTooFar,
+        Reason::LaneFull => W::LaneFull,
+        Reason::SearchQueryInvalid => W::SearchQueryInvalid,
+        Reason::UserBanned => W::UserBanned,
+        Reason::MemberMuted => W::MemberMuted,
+        Reason::UserBlocked => W::UserBlocked,
+        Reason::SlowMode => W::SlowMode,
+        Reason::MemberIsOwner => W::MemberIsOwner,
+        Reason::TooManyPins => W::TooManyPins,
+        Reason::TooManyBans => W::TooManyBans,
+        Reason::ReportNotFound => W::ReportNotFound,
+        Reason::AdminRequired => W::AdminRequired,
     }
 }
 

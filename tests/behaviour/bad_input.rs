@@ -59,7 +59,7 @@ fn add(members: Vec<NewMember>) -> wire::AddMembersRequest {
 
 fn subscribe(rooms: impl Iterator<Item = String>) -> SubscribeRequest {
     let positions = rooms.map(|room_id| RoomPosition { room_id, position: 0 }).collect();
-    SubscribeRequest { open: Some(OpenStream { positions }) }
+    SubscribeRequest { open: Some(OpenStream { positions, ..OpenStream::default() }) }
 }
 
 fn metadata(entries: usize, key: usize, value: usize) -> HashMap<String, String> {
@@ -133,7 +133,11 @@ fn messages() -> Vec<Row> {
         let room_id = || room_id.to_owned();
         let emoji = || "x".to_owned();
         rows.extend([
-            row("ChatService/DeleteMessage", field, wire::DeleteMessageRequest { room_id: room_id(), seq }),
+            row(
+                "ChatService/DeleteMessage",
+                field,
+                wire::DeleteMessageRequest { room_id: room_id(), seq, reason: String::new() },
+            ),
             row("ChatService/GetMessage", field, wire::GetMessageRequest { room_id: room_id(), seq }),
             row("ChatService/AddReaction", field, wire::AddReactionRequest { room_id: room_id(), seq, emoji: emoji() }),
             row(
@@ -340,7 +344,10 @@ async fn unknown_messages_are_not_found() {
     let emoji = "x".to_owned();
     let calls = [
         ("ChatService/EditMessage", edit.encode_to_vec()),
-        ("ChatService/DeleteMessage", wire::DeleteMessageRequest { room_id: room_id.clone(), seq }.encode_to_vec()),
+        (
+            "ChatService/DeleteMessage",
+            wire::DeleteMessageRequest { room_id: room_id.clone(), seq, reason: String::new() }.encode_to_vec(),
+        ),
         ("ChatService/GetMessage", wire::GetMessageRequest { room_id: room_id.clone(), seq }.encode_to_vec()),
         (
             "ChatService/AddReaction",

@@ -154,7 +154,7 @@ async fn a_browser_subscribes_over_http_1_and_resumes() {
     ana.create_room("r", RoomKind::Private, &["ben"]).await;
     ana.say("r", "missed").await;
     let positions = vec![RoomPosition { room_id: "r".into(), position: 2 }];
-    let request = SubscribeRequest { open: Some(OpenStream { positions }) };
+    let request = SubscribeRequest { open: Some(OpenStream { positions, ..OpenStream::default() }) };
     let answer = web(&server, SUBSCRIBE, "ben").send(framed(&request)).await;
     assert_eq!(answer.status, 200);
     let mut frames = Frames { answer, bytes: BytesMut::new() };

@@ -95,7 +95,10 @@ async fn an_edit_or_a_deletion_does_not_free_the_id() {
     assert_eq!(send(&mut ana, &request).await.unwrap(), repeated(&first));
     let edited = SendMessageRequest { text: "edited".into(), ..request.clone() };
     assert_eq!(error_of(&send(&mut ana, &edited).await.unwrap_err()).1, "CLIENT_MESSAGE_ID_REUSED");
-    ana.chat.delete_message(wire::DeleteMessageRequest { room_id: "r".into(), seq: 1 }).await.unwrap();
+    ana.chat
+        .delete_message(wire::DeleteMessageRequest { room_id: "r".into(), seq: 1, reason: String::new() })
+        .await
+        .unwrap();
     assert_eq!(send(&mut ana, &request).await.unwrap(), repeated(&first));
     assert_eq!(ana.history("r").await.len(), 1);
 }

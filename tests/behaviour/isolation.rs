@@ -24,7 +24,10 @@ fn calls(room: &str) -> Vec<(&'static str, Vec<u8>)> {
             wire::EditMessageRequest { room_id: room_id(), seq: 1, text: "x".into(), ..Default::default() }
                 .encode_to_vec(),
         ),
-        ("ChatService/DeleteMessage", wire::DeleteMessageRequest { room_id: room_id(), seq: 1 }.encode_to_vec()),
+        (
+            "ChatService/DeleteMessage",
+            wire::DeleteMessageRequest { room_id: room_id(), seq: 1, reason: String::new() }.encode_to_vec(),
+        ),
         (
             "ChatService/AddReaction",
             wire::AddReactionRequest { room_id: room_id(), seq: 1, emoji: emoji() }.encode_to_vec(),
@@ -198,7 +201,10 @@ async fn a_project_that_the_server_does_not_have_sees_nothing_with_any_room() {
     }
     let open = ConnectRequest {
         request_id: String::new(),
-        frame: Some(Up::Open(OpenStream { positions: vec![RoomPosition { room_id: "private".into(), position: 0 }] })),
+        frame: Some(Up::Open(OpenStream {
+            positions: vec![RoomPosition { room_id: "private".into(), position: 0 }],
+            ..OpenStream::default()
+        })),
     };
     assert_eq!(error_of(&raw.call("ChatService/Connect", open).await.unwrap_err()).1, "PROJECT_NOT_FOUND");
 }

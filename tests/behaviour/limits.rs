@@ -348,7 +348,7 @@ async fn events_that_were_forgotten_are_a_gap_and_their_messages_stay() {
     assert_eq!(verdict(&frames, "r").verdict(), ResumeVerdict::Complete);
     let texts: Vec<_> = ana.history("r").await.into_iter().map(|m| m.text).collect();
     assert_eq!(texts, ["edited", "two"]);
-    let delete = DeleteMessageRequest { room_id: "r".into(), seq: 2 };
+    let delete = DeleteMessageRequest { room_id: "r".into(), seq: 2, reason: String::new() };
     ana.chat.delete_message(delete).await.unwrap();
     eventually("the deletion to be forgotten", || probe(4)).await;
 }

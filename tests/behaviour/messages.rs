@@ -23,7 +23,11 @@ async fn edit(clients: &mut Clients, room: &str, seq: u64, text: &str) -> Result
 }
 
 async fn delete(clients: &mut Clients, room: &str, seq: u64) -> Result<(), Status> {
-    clients.chat.delete_message(DeleteMessageRequest { room_id: room.into(), seq }).await.map(drop)
+    clients
+        .chat
+        .delete_message(DeleteMessageRequest { room_id: room.into(), seq, reason: String::new() })
+        .await
+        .map(drop)
 }
 
 fn full(room: &str) -> SendMessageRequest {
@@ -230,7 +234,7 @@ async fn a_deleted_message_leaves_a_tombstone_and_nothing_else() {
     delete(&mut ben, "r", 2).await.unwrap();
     let event = stream.event().await;
     assert_eq!((event.position, event.actor_id.as_str()), (7, "ana"));
-    assert_eq!(event.event, Some(Event::MessageDeleted(wire::MessageDeleted { seq: 2 })));
+    assert_eq!(event.event, Some(Event::MessageDeleted(wire::MessageDeleted { seq: 2, reason: String::new() })));
 
     let tombstone = get(&mut ben, "r", 2).await.unwrap();
     assert!(tombstone.deleted_at.is_some());

@@ -75,7 +75,7 @@ fn rows(room: &str) -> Vec<Row> {
     let room_id = || room.to_owned();
     let action = |name| Needs::Action(name, Who::Reader);
     let edit = |seq| wire::EditMessageRequest { room_id: room_id(), seq, text: "x".into(), ..Default::default() };
-    let delete = |seq| wire::DeleteMessageRequest { room_id: room_id(), seq };
+    let delete = |seq| wire::DeleteMessageRequest { room_id: room_id(), seq, reason: String::new() };
     let add = |role: MemberRole| {
         let members = vec![NewMember { user_id: "una".into(), role: role.into() }];
         wire::AddMembersRequest { room_id: room_id(), members }

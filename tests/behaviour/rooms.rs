@@ -47,6 +47,7 @@ fn update(room: &str, title: &str, description: &str, paths: &[&str]) -> UpdateR
         description: description.into(),
         metadata: HashMap::from([("k".into(), "new".into())]),
         update_mask: Some(FieldMask { paths: paths.iter().map(|p| (*p).to_owned()).collect() }),
+        slow_mode_seconds: 0,
     }
 }
 
@@ -81,6 +82,7 @@ async fn a_room_is_made_as_it_was_asked_for() {
         last_position: 3,
         member_count: 3,
         last_activity_at,
+        slow_mode_seconds: 0,
     };
     assert_eq!(made, expected);
     let summary = get(&mut ana, "A.b_c:d-9").await.unwrap();
@@ -217,7 +219,7 @@ async fn rooms_are_listed_the_most_recently_active_first_with_their_newest_messa
         ana.say(&format!("r{i}"), &format!("in r{i}")).await;
     }
     ana.say("r1", "newest").await;
-    let delete = wire::DeleteMessageRequest { room_id: "r5".into(), seq: 1 };
+    let delete = wire::DeleteMessageRequest { room_id: "r5".into(), seq: 1, reason: String::new() };
     ana.chat.delete_message(delete).await.unwrap();
 
     let mut ben = server.user("ben").await;

@@ -68,7 +68,7 @@ impl Brief {
             }
             Some(Event::RoomUpdated(_)) => Self::Renamed,
             Some(Event::RoomDeleted(_)) => Self::RoomDeleted,
-            None => Self::Unknown,
+            Some(Event::MessagePinned(_) | Event::MessageUnpinned(_)) | None => Self::Unknown,
         }
     }
 

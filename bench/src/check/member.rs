@@ -182,7 +182,7 @@ impl Member {
 
     async fn delete(&mut self) {
         let Some((room_id, seq)) = self.one_of_own() else { return };
-        let request = DeleteMessageRequest { room_id: room_id.clone(), seq };
+        let request = DeleteMessageRequest { room_id: room_id.clone(), seq, reason: String::new() };
         let place = self.stage.ledger.changing(&self.caller.user.name, &room_id, seq, What::Delete);
         let answer: Option<Answer<DeleteMessageResponse>> =
             self.caller.call(&mut self.random, caller::DELETE, &request).await;

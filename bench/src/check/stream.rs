@@ -56,7 +56,7 @@ impl Stream {
             let over = |error: &dyn std::fmt::Display| News::Over(error.to_string());
             let channel = endpoint(url).map_err(|error| over(&error))?.connect().await.map_err(|error| over(&error))?;
             let positions = held.iter().map(|(room, at)| RoomPosition { room_id: room.clone(), position: *at });
-            let open = Some(OpenStream { positions: positions.collect() });
+            let open = Some(OpenStream { positions: positions.collect(), ..OpenStream::default() });
             let mut request = Request::new(SubscribeRequest { open });
             request.metadata_mut().insert("authorization", bearer(user).map_err(|error| over(&error))?);
             let answer =
@@ -119,7 +119,17 @@ fn of_frame(frame: Frame, patience: &mut Duration) -> Vec<News> {
         }
         Some(Kind::CaughtUp(_)) => vec![News::Word("caught up".into())],
         Some(Kind::Drain(_)) => vec![News::Over("the node drains".into())],
-        Some(Kind::Reply(_) | Kind::TokenExpiring(_)) | None => Vec::new(),
+        Some(
+            Kind::Reply(_)
+            | Kind::TokenExpiring(_)
+            | Kind::Memberships(_)
+            | Kind::Receipts(_)
+            | Kind::Presence(_)
+            | Kind::RoomPresence(_)
+            | Kind::Typing(_)
+            | Kind::Block(_),
+        )
+        | None => Vec::new(),
     }
 }
 

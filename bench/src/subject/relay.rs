@@ -104,7 +104,7 @@ impl Relay {
     /// number of rooms that are complete.
     pub(crate) async fn resume(&self, token: &str, positions: Vec<RoomPosition>) -> Result<(Call, usize), Error> {
         let mut call = self.link().await?.open("/relay.chat.v1.ChatService/Subscribe", token).await?;
-        call.send_last(&SubscribeRequest { open: Some(OpenStream { positions }) })?;
+        call.send_last(&SubscribeRequest { open: Some(OpenStream { positions, ..OpenStream::default() }) })?;
         let complete = caught_up(&mut call).await?;
         Ok((call, complete))
     }

@@ -116,7 +116,15 @@ impl NewContent {
 
     pub(crate) fn into_request(self, message: MessageRef) -> EditMessageRequest {
         let Self { text, content_type, metadata, attachments } = self;
-        EditMessageRequest { room_id: message.room_id, seq: message.seq, text, content_type, metadata, attachments }
+        EditMessageRequest {
+            room_id: message.room_id,
+            seq: message.seq,
+            text,
+            content_type,
+            metadata,
+            attachments,
+            mentions: Vec::new(),
+        }
     }
 }
 

@@ -69,7 +69,7 @@ impl Client {
             let mut chat = self.chat();
             async move { chat.delete_message(request).await }
         };
-        self.call(DeleteMessageRequest { room_id, seq }, delete).await.map(drop)
+        self.call(DeleteMessageRequest { room_id, seq, reason: String::new() }, delete).await.map(drop)
     }
 
     /// Reacts to a message with an emoji or any short text: 1 to 64 bytes. The same again changes nothing.

@@ -159,5 +159,6 @@ fn kind(event: WireKind) -> Option<RoomEventKind> {
         WireKind::MemberUpdated(event) => RoomEventKind::MemberUpdated(event.member?),
         WireKind::RoomUpdated(event) => RoomEventKind::RoomUpdated(event.room?),
         WireKind::RoomDeleted(_) => RoomEventKind::RoomDeleted,
+        WireKind::MessagePinned(_) | WireKind::MessageUnpinned(_) => return None,
     })
 }

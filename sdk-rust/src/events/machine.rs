@@ -111,7 +111,16 @@ impl Machine {
             }
             // The only frame that is answered is `renew`. If it failed, the stream ends with TOKEN_EXPIRED in due time,
             // and the next one is opened with a new token. A frame of a later version is ignored, as the contract says.
-            Some(Kind::Reply(_)) | None => Next::Read,
+            Some(
+                Kind::Reply(_)
+                | Kind::Memberships(_)
+                | Kind::Receipts(_)
+                | Kind::Presence(_)
+                | Kind::RoomPresence(_)
+                | Kind::Typing(_)
+                | Kind::Block(_),
+            )
+            | None => Next::Read,
         }
     }
 

@@ -51,7 +51,7 @@ impl Dial for Tap {
         let mut service = ChatServiceClient::new(channel).max_decoding_message_size(self.max_frame);
         let (up, frames) = mpsc::channel(UP);
         // The first of a channel that has room for several.
-        let _ = up.try_send(frame(Up::Open(OpenStream { positions })));
+        let _ = up.try_send(frame(Up::Open(OpenStream { positions, ..OpenStream::default() })));
         let mut request = Request::new(ReceiverStream::new(frames));
         request.metadata_mut().insert("authorization", token.header());
         let down = service.connect(request).await?.into_inner();

@@ -66,6 +66,7 @@ fn repeated(send: &PendingSend, earlier: Earlier) -> Result<Receipt> {
         position: earlier.position,
         created_at: earlier.created_at,
         duplicate: true,
+        next_in_lane: None,
     })
 }
 
@@ -93,6 +94,7 @@ fn accept(unit: &mut Unit, send: &PendingSend, known: &Known) -> Result<NewRow> 
         created_at: now,
         edited_at: None,
         deleted: None,
+        lane: None,
     };
     Ok(NewRow { room, message, fingerprint: send.fingerprint.clone() })
 }
@@ -124,6 +126,7 @@ impl NewRow {
             position: self.message.position,
             created_at: self.message.created_at,
             duplicate: false,
+            next_in_lane: None,
         }
     }
 }

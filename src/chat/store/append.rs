@@ -152,7 +152,7 @@ pub(in crate::chat) struct NewRow {
     pub(in crate::chat) fingerprint: Vec<u8>,
 }
 
-const COLUMNS: usize = 13;
+const COLUMNS: usize = 15;
 
 /// Inserts all messages.
 pub(in crate::chat) async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<()> {
@@ -163,13 +163,13 @@ pub(in crate::chat) async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<()> 
         }
         Dialect::ArraysAndLocks => {
             let arrays = "$1::text[], $2::text[], $3::int8[], $4::int8[], $5::text[], $6::uuid[], $7::bytea[], $8::text[], \
-                 $9::text[], $10::int8[], $11::jsonb[], $12::jsonb[], $13::timestamptz[]";
+                 $9::text[], $10::int8[], $11::jsonb[], $12::jsonb[], $13::timestamptz[], $14::jsonb[], $15::jsonb[]";
             (format!("UNNEST({arrays})"), rows.len())
         }
     };
     let statement = format!(
         "INSERT INTO messages (project_id, room_id, seq, position, sender_id, client_message_id, fingerprint, text, \
-         content_type, reply_to_seq, metadata, attachments, created_at) SELECT * FROM {new}"
+         content_type, reply_to_seq, metadata, attachments, created_at, mentions, lane) SELECT * FROM {new}"
     );
     let mut args = Args::with_capacity(n * COLUMNS);
     for row in rows {
@@ -196,6 +196,8 @@ fn push_row(args: &mut Args, row: &NewRow) {
     args.push_json(metadata_json(&content.metadata));
     args.push_json(super::messages::attachments_json(&content.attachments));
     args.push(message.created_at);
+    args.push_json(super::messages::mentions_json(&content.mentions));
+    args.push_json(message.lane.as_ref().map(|lane| serde_json::to_string(lane).unwrap_or_default()));
 }
 
 /// Writes the counters of all rooms that moved.

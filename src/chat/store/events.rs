@@ -45,7 +45,10 @@ impl Kind {
 
 /// Writes an event. The creation of a message writes nothing here.
 pub(in crate::chat) async fn insert(tx: &mut Tx, event: &Event) -> Result<()> {
-    let role = |member: &Member| Some(format!("{} {}", member.role.number(), member.joined_at.0));
+    let role = |member: &Member| {
+        let muted = member.muted_until.map(|until| format!(" {}", until.0)).unwrap_or_default();
+        Some(format!("{} {}{muted}", member.role.number(), member.joined_at.0))
+    };
     let (kind, seq, user, detail) = match &event.body {
         EventBody::MessageCreated(_) => return Ok(()),
         EventBody::MessageEdited(message) => (Kind::MessageEdited, Some(message.seq), None, None),
@@ -237,9 +240,11 @@ impl Current {
         let Stored { position, kind, actor, at, seq, user, detail } = stored;
         let seq = seq.unwrap_or_default();
         let member = || {
-            let (role, joined_at) = detail.as_deref()?.split_once(' ')?;
-            let role = Role::from_number(role.parse().ok()?)?;
-            Some(Member { user: user.clone()?, role, joined_at: Timestamp(joined_at.parse().ok()?) })
+            let mut parts = detail.as_deref()?.split(' ');
+            let role = Role::from_number(parts.next()?.parse().ok()?)?;
+            let joined_at = Timestamp(parts.next()?.parse().ok()?);
+            let muted_until = parts.next().and_then(|until| until.parse().ok()).map(Timestamp);
+            Some(Member { user: user.clone()?, role, joined_at, muted_until })
         };
         let body = match Kind::ALL.into_iter().find(|k| *k as i64 == kind)? {
             Kind::MessageEdited => EventBody::MessageEdited(Box::new(self.messages.get(&seq)?.clone())),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{by_room, from_json, metadata_json};
 use crate::{
-    chat::message::{Attachment, Content, Message, REACTION_USERS_SHOWN, ReactionSummary},
+    chat::message::{Attachment, Content, Deletion, Mention, Message, REACTION_USERS_SHOWN, ReactionSummary},
     clock::Timestamp,
     db::{Db, FromRow, Row, RowResult, Tx},
     error::Result,
@@ -13,10 +13,15 @@ use crate::{
 
 /// The columns of a [`Message`], of a table called `m`.
 pub(super) const COLUMNS: &str = "m.seq, m.position, m.sender_id, m.client_message_id, m.text, m.content_type, \
-     m.metadata, m.attachments, m.reply_to_seq, m.created_at, m.edited_at, m.deleted_at, m.deleted_by";
+     m.metadata, m.attachments, m.mentions, m.reply_to_seq, m.created_at, m.edited_at, m.deleted_at, m.deleted_by, \
+     m.deletion_reason, m.lane";
 
 pub(super) fn attachments_json(attachments: &[Attachment]) -> Option<String> {
     (!attachments.is_empty()).then(|| serde_json::to_string(attachments).unwrap_or_default())
+}
+
+pub(super) fn mentions_json(mentions: &[Mention]) -> Option<String> {
+    (!mentions.is_empty()).then(|| serde_json::to_string(mentions).unwrap_or_default())
 }
 
 impl FromRow for Message {
@@ -31,14 +36,18 @@ impl FromRow for Message {
                 content_type: row.text_opt()?,
                 metadata: from_json(row.json_opt()?)?,
                 attachments: from_json(row.json_opt()?)?,
+                mentions: from_json(row.json_opt()?)?,
             }),
             reply_to: row.count_opt()?,
             created_at: row.time()?,
             edited_at: row.time_opt()?,
-            deleted: match (row.time_opt()?, row.text_opt()?) {
-                (Some(at), Some(by)) => Some((at, UserId::stored(by))),
+            deleted: match (row.time_opt()?, row.text_opt()?, row.text_opt()?) {
+                (Some(at), Some(by), reason) => {
+                    Some(Deletion { at, by: UserId::stored(by), reason: reason.unwrap_or_default() })
+                }
                 _ => None,
             },
+            lane: from_json(row.json_opt()?)?,
         })
     }
 }
@@ -101,15 +110,16 @@ pub(in crate::chat) async fn edit(
         .with(content.content_type.clone())
         .with_json(metadata_json(&content.metadata))
         .with_json(attachments_json(&content.attachments))
+        .with_json(mentions_json(&content.mentions))
         .with(now);
-    let statement = "UPDATE messages SET text = $4, content_type = $5, metadata = $6, attachments = $7, edited_at = $8 \
-         WHERE project_id = $1 AND room_id = $2 AND seq = $3";
+    let statement = "UPDATE messages SET text = $4, content_type = $5, metadata = $6, attachments = $7, mentions = $8, \
+         edited_at = $9 WHERE project_id = $1 AND room_id = $2 AND seq = $3";
     tx.execute(statement, args).await.map(drop)
 }
 
 /// Erases the content and the reactions, and leaves a tombstone.
 pub(in crate::chat) async fn delete(tx: &mut Tx, room: &RoomKey, seq: u64, by: &UserId, now: Timestamp) -> Result<()> {
-    let statement = "UPDATE messages SET text = '', content_type = NULL, metadata = NULL, attachments = NULL, \
+    let statement = "UPDATE messages SET text = '', content_type = NULL, metadata = NULL, attachments = NULL, mentions = NULL, \
          deleted_at = $4, deleted_by = $5 WHERE project_id = $1 AND room_id = $2 AND seq = $3";
     tx.execute(statement, by_room(room).with(seq).with(now).with(by)).await?;
     let statement = "DELETE FROM reactions WHERE project_id = $1 AND room_id = $2 AND seq = $3";

@@ -13,10 +13,10 @@ use crate::{
 
 /// The columns of a [`Room`], of a table called `r`.
 const COLUMNS: &str = "r.room_id, r.kind, r.title, r.description, r.metadata, r.created_by, r.created_at, r.updated_at, \
-     r.last_activity_at, r.last_seq, r.last_position, r.member_count, r.direct_key";
+     r.last_activity_at, r.last_seq, r.last_position, r.member_count, r.slow_mode_seconds, r.direct_key";
 
 /// The columns of a [`Member`], of a table called `me`.
-const MEMBER: &str = "me.user_id, me.role, me.joined_at";
+const MEMBER: &str = "me.user_id, me.role, me.joined_at, me.muted_until";
 
 impl FromRow for RoomKind {
     fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
@@ -45,6 +45,7 @@ impl FromRow for Room {
             last_seq: row.count()?,
             last_position: row.count()?,
             member_count: row.count()?,
+            slow_mode_seconds: row.count()?.try_into().unwrap_or(u32::MAX),
             pair: row.text_opt()?.and_then(|key| {
                 let (a, b) = key.split_once(' ')?;
                 Some((UserId::stored(a.into()), UserId::stored(b.into())))
@@ -55,17 +56,17 @@ impl FromRow for Room {
 
 impl FromRow for Member {
     fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
-        Ok(Self { user: row.read()?, role: row.read()?, joined_at: row.time()? })
+        Ok(Self { user: row.read()?, role: row.read()?, joined_at: row.time()?, muted_until: row.time_opt()? })
     }
 }
 
 impl FromRow for RoomSummary {
     fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
         let room = row.read()?;
-        let membership = match (row.text_opt()?, row.int_opt()?, row.time_opt()?) {
-            (Some(user), Some(role), Some(joined_at)) => {
+        let membership = match (row.text_opt()?, row.int_opt()?, row.time_opt()?, row.time_opt()?) {
+            (Some(user), Some(role), Some(joined_at), muted_until) => {
                 let role = Role::from_number(role).ok_or_else(|| Row::corrupt("role"))?;
-                Some(Member { user: UserId::stored(user), role, joined_at })
+                Some(Member { user: UserId::stored(user), role, joined_at, muted_until })
             }
             _ => None,
         };

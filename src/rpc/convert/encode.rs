@@ -116,7 +116,9 @@ fn room_event(event: &Event) -> wire::RoomEvent {
         EventBody::MessageEdited(message) => {
             WireEvent::MessageEdited(wire::MessageEdited { message: Some(outgoing::message(room, message)) })
         }
-        EventBody::MessageDeleted { seq } => WireEvent::MessageDeleted(wire::MessageDeleted { seq: *seq }),
+        EventBody::MessageDeleted { seq } => {
+            WireEvent::MessageDeleted(wire::MessageDeleted { seq: *seq, reason: String::new() })
+        }
         EventBody::ReactionAdded { seq, emoji } => {
             WireEvent::ReactionAdded(wire::ReactionAdded { seq: *seq, emoji: emoji.clone() })
         }
@@ -126,7 +128,9 @@ fn room_event(event: &Event) -> wire::RoomEvent {
         EventBody::MemberJoined(member) => {
             WireEvent::MemberJoined(wire::MemberJoined { member: Some(outgoing::member(member)) })
         }
-        EventBody::MemberLeft(user) => WireEvent::MemberLeft(wire::MemberLeft { user_id: user.to_string() }),
+        EventBody::MemberLeft(user) => {
+            WireEvent::MemberLeft(wire::MemberLeft { user_id: user.to_string(), banned: false })
+        }
         EventBody::MemberUpdated(member) => {
             WireEvent::MemberUpdated(wire::MemberUpdated { member: Some(outgoing::member(member)) })
         }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use relay_proto::chat::v1 as wire;
+use relay_proto::chat::v1::{self as wire, mention::Target};
 use uuid::Uuid;
 
 use crate::{
     chat::{
         MAX_RESUMED_ROOMS,
-        message::{Attachment, Content, Message, Metadata, NewMessage},
+        message::{
+            Attachment, Content, Deletion, LaneNumber, LanePlace, MAX_LANE_BYTES, Mention, Message, Metadata,
+            NewMessage,
+        },
         room::{NewMember, ProfileChange, Role, RoomKind},
     },
     clock::Timestamp,
@@ -67,7 +70,8 @@ pub(in crate::rpc) fn content(
     content_type: String,
     metadata: std::collections::HashMap<String, String>,
     attachments: Vec<wire::Attachment>,
-) -> Content {
+    mentions: Vec<wire::Mention>,
+) -> Result<Content> {
     // text/plain is what nothing means: stored as nothing, compared as equal.
     let content_type = Some(content_type).filter(|t| !t.is_empty() && t != crate::chat::message::PLAIN_TEXT);
     let attachments = attachments.into_iter().map(|wire::Attachment { url, name, mime_type, size_bytes }| Attachment {
@@ -76,7 +80,38 @@ pub(in crate::rpc) fn content(
         mime_type,
         size_bytes,
     });
-    Content { text, content_type, metadata: metadata.into_iter().collect(), attachments: attachments.collect() }
+    let mentions = mentions.into_iter().enumerate().map(mention).collect::<Result<_>>()?;
+    let metadata = metadata.into_iter().collect();
+    Ok(Content { text, content_type, metadata, attachments: attachments.collect(), mentions })
+}
+
+fn mention((i, mention): (usize, wire::Mention)) -> Result<Mention> {
+    let user = match mention.target {
+        Some(Target::UserId(user)) => Some(user_id(&user).map_err(|error| error.under(&format!("mentions[{i}]")))?),
+        Some(Target::Room(_)) => None,
+        None => return Err(Error::field(format!("mentions[{i}].target"), "is empty")),
+    };
+    Ok(Mention { offset: mention.offset, length: mention.length, user })
+}
+
+/// A message's number in a lane, if it has one.
+fn lane(lane_id: String, number: u64) -> Result<Option<LaneNumber>> {
+    if lane_id.is_empty() && number == 0 {
+        return Ok(None);
+    }
+    check_lane(&lane_id)?;
+    if number == 0 || number > MAX_NUMBER {
+        return Err(Error::field("client_seq", "takes a number in the lane: 1, 2, 3, …"));
+    }
+    Ok(Some(LaneNumber { lane: lane_id, number }))
+}
+
+pub(in crate::rpc) fn check_lane(lane_id: &str) -> Result<()> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
+    if lane_id.is_empty() || lane_id.len() > MAX_LANE_BYTES || !lane_id.bytes().all(allowed) {
+        return Err(Error::field("lane_id", format!("takes 1 to {MAX_LANE_BYTES} of A-Z a-z 0-9 . _ : -")));
+    }
+    Ok(())
 }
 
 pub(in crate::rpc) fn new_message(request: wire::SendMessageRequest) -> Result<NewMessage> {
@@ -84,7 +119,8 @@ pub(in crate::rpc) fn new_message(request: wire::SendMessageRequest) -> Result<N
         room: room_id(&request.room_id)?,
         client_message_id: uuid(&request.client_message_id, "client_message_id")?,
         reply_to: optional(request.reply_to_seq, "reply_to_seq")?,
-        content: content(request.text, request.content_type, request.metadata, request.attachments),
+        content: content(request.text, request.content_type, request.metadata, request.attachments, request.mentions)?,
+        lane: lane(request.lane_id, request.client_seq)?,
     })
 }
 
@@ -95,11 +131,19 @@ pub(in crate::rpc) fn message(message: wire::Message) -> Option<Message> {
         position: message.position,
         sender: UserId::stored(message.sender_id),
         client_message_id: Uuid::try_parse(&message.client_message_id).ok()?,
-        content: Arc::new(content(message.text, message.content_type, message.metadata, message.attachments)),
+        content: Arc::new(
+            content(message.text, message.content_type, message.metadata, message.attachments, message.mentions)
+                .ok()?,
+        ),
         reply_to: Some(message.reply_to_seq).filter(|seq| *seq > 0),
         created_at: timestamp(message.created_at?),
         edited_at: message.edited_at.map(timestamp),
-        deleted: message.deleted_at.map(|at| (timestamp(at), UserId::stored(message.deleted_by))),
+        deleted: message.deleted_at.map(|at| Deletion {
+            at: timestamp(at),
+            by: UserId::stored(message.deleted_by),
+            reason: message.deletion_reason,
+        }),
+        lane: message.lane.map(|place| LanePlace(place.lane_id, place.client_seq, place.missing_before)),
     })
 }
 

@@ -1,12 +1,12 @@
 //! The domain's types to the wire's.
 
 use prost_types::Timestamp as WireTime;
-use relay_proto::chat::v1 as wire;
+use relay_proto::chat::v1::{self as wire, mention::Target};
 
 use crate::{
     chat::{
         Reacted,
-        message::{Attachment, Message, PLAIN_TEXT, ReactionSummary, Receipt},
+        message::{Attachment, LanePlace, Mention, Message, PLAIN_TEXT, ReactionSummary, Receipt},
         room::{Member, Role, Room, RoomKind, RoomSummary},
     },
     clock::Timestamp,
@@ -42,14 +42,30 @@ pub(in crate::rpc) fn message(room: &RoomId, message: &Message) -> wire::Message
         attachments: content.attachments.iter().map(attachment).collect(),
         created_at: Some(timestamp(message.created_at)),
         edited_at: message.edited_at.map(timestamp),
-        deleted_at: message.deleted.as_ref().map(|(at, _)| timestamp(*at)),
-        deleted_by: message.deleted.as_ref().map(|(_, by)| by.to_string()).unwrap_or_default(),
+        deleted_at: message.deleted.as_ref().map(|d| timestamp(d.at)),
+        deleted_by: message.deleted.as_ref().map(|d| d.by.to_string()).unwrap_or_default(),
         reactions: Vec::new(),
+        mentions: content.mentions.iter().map(mention).collect(),
+        lane: message.lane.as_ref().map(lane),
+        deletion_reason: message.deleted.as_ref().map(|d| d.reason.clone()).unwrap_or_default(),
+        status: None,
     }
 }
 
 pub(in crate::rpc) fn reacted(room: &RoomId, (m, reactions): &Reacted) -> wire::Message {
     wire::Message { reactions: reactions.iter().map(reaction).collect(), ..message(room, m) }
+}
+
+fn mention(mention: &Mention) -> wire::Mention {
+    let target = match &mention.user {
+        Some(user) => Target::UserId(user.to_string()),
+        None => Target::Room(wire::MentionRoom {}),
+    };
+    wire::Mention { offset: mention.offset, length: mention.length, target: Some(target) }
+}
+
+fn lane(LanePlace(lane_id, client_seq, missing_before): &LanePlace) -> wire::LanePlace {
+    wire::LanePlace { lane_id: lane_id.clone(), client_seq: *client_seq, missing_before: *missing_before }
 }
 
 fn attachment(attachment: &Attachment) -> wire::Attachment {
@@ -74,6 +90,7 @@ pub(in crate::rpc) fn receipt(receipt: &Receipt) -> wire::SendReceipt {
         position: receipt.position,
         created_at: Some(timestamp(receipt.created_at)),
         duplicate: receipt.duplicate,
+        next_client_seq: receipt.next_in_lane.unwrap_or_default(),
     }
 }
 
@@ -108,6 +125,7 @@ pub(in crate::rpc) fn room(room: &Room) -> wire::Room {
         last_position: room.last_position,
         member_count: room.member_count.try_into().unwrap_or(u32::MAX),
         last_activity_at: Some(timestamp(room.last_activity_at)),
+        slow_mode_seconds: room.slow_mode_seconds,
     }
 }
 
@@ -116,6 +134,7 @@ pub(in crate::rpc) fn member(member: &Member) -> wire::Member {
         user_id: member.user.to_string(),
         role: role(member.role).into(),
         joined_at: Some(timestamp(member.joined_at)),
+        muted_until: member.muted_until.map(timestamp),
     }
 }
 
@@ -125,5 +144,6 @@ pub(in crate::rpc) fn summary(summary: &RoomSummary, caller: &UserId) -> wire::R
         membership: summary.membership.as_ref().map(member),
         direct_user_id: summary.room.other(caller).map(UserId::to_string).unwrap_or_default(),
         room: Some(room(&summary.room)),
+        state: None,
     }
 }

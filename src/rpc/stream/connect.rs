@@ -81,7 +81,14 @@ async fn read(streams: &Streams, session: &Arc<Session>, requests: &mut Streamin
                 let error = Error::new(Reason::StreamAlreadyOpen, "the stream is open already");
                 answer(session, request_id, Err(error));
             }
-            None => {
+            Some(
+                Frame::UpdateReceipts(_)
+                | Frame::SetTyping(_)
+                | Frame::SetPresence(_)
+                | Frame::WatchPresence(_)
+                | Frame::SkipLane(_),
+            )
+            | None => {
                 let error = Error::field("frame", "is empty, or of a kind that this server does not know");
                 answer(session, request_id, Err(error));
             }

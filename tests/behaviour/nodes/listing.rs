@@ -128,7 +128,13 @@ async fn what_was_done_to_messages_shows_at_once_on_every_node() {
                     let edit = EditMessageRequest { room_id, seq, text, ..Default::default() };
                     drop(clients.chat.edit_message(edit).await.unwrap());
                 }
-                1 => drop(clients.chat.delete_message(DeleteMessageRequest { room_id, seq }).await.unwrap()),
+                1 => drop(
+                    clients
+                        .chat
+                        .delete_message(DeleteMessageRequest { room_id, seq, reason: String::new() })
+                        .await
+                        .unwrap(),
+                ),
                 2 => drop(clients.chat.add_reaction(AddReactionRequest { room_id, seq, emoji }).await.unwrap()),
                 _ => {
                     let react = AddReactionRequest { room_id: room_id.clone(), seq, emoji: emoji.clone() };

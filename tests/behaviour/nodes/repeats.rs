@@ -86,7 +86,7 @@ async fn edits_reactions_deletions_and_joinings_that_are_repeated_at_once_change
         })
         .await;
         at_once(&ana, async |mut ana| {
-            let delete = DeleteMessageRequest { room_id: "r".into(), seq };
+            let delete = DeleteMessageRequest { room_id: "r".into(), seq, reason: String::new() };
             drop(ana.chat.delete_message(delete).await.unwrap());
         })
         .await;

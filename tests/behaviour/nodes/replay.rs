@@ -25,7 +25,11 @@ async fn missed(group: &Group, node: usize, room: &str, held: u64) -> Vec<RoomEv
 }
 
 async fn delete(clients: &mut Clients, room: &str, seq: u64) {
-    clients.chat.delete_message(DeleteMessageRequest { room_id: room.into(), seq }).await.unwrap();
+    clients
+        .chat
+        .delete_message(DeleteMessageRequest { room_id: room.into(), seq, reason: String::new() })
+        .await
+        .unwrap();
 }
 
 async fn edit(clients: &mut Clients, room: &str, seq: u64, text: &str) {

@@ -13,7 +13,11 @@ async fn edit(clients: &mut Clients, room: &str, seq: u64, text: &str) {
 }
 
 async fn delete(clients: &mut Clients, room: &str, seq: u64) {
-    clients.chat.delete_message(DeleteMessageRequest { room_id: room.into(), seq }).await.unwrap();
+    clients
+        .chat
+        .delete_message(DeleteMessageRequest { room_id: room.into(), seq, reason: String::new() })
+        .await
+        .unwrap();
 }
 
 /// An event in one word and its numbers.
@@ -40,6 +44,8 @@ fn brief(event: &wire::RoomEvent) -> String {
         }
         Event::RoomUpdated(updated) => format!("titled {:?}", updated.room.as_ref().unwrap().title),
         Event::RoomDeleted(_) => "room deleted".into(),
+        Event::MessagePinned(pinned) => format!("pinned {}", pinned.seq),
+        Event::MessageUnpinned(unpinned) => format!("unpinned {}", unpinned.seq),
     }
 }
 

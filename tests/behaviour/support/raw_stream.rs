@@ -151,5 +151,5 @@ pub(crate) fn framed(message: &impl Message) -> Bytes {
 
 fn open(positions: &[(&str, u64)]) -> OpenStream {
     let held = positions.iter().map(|(room, at)| RoomPosition { room_id: (*room).into(), position: *at });
-    OpenStream { positions: held.collect() }
+    OpenStream { positions: held.collect(), ..OpenStream::default() }
 }

@@ -20,7 +20,7 @@ impl Stream {
     pub(crate) async fn open(clients: &Clients, positions: &[(&str, u64)]) -> Self {
         let mut stream = Self::silent(clients).await;
         let held = positions.iter().map(|(room, at)| RoomPosition { room_id: (*room).into(), position: *at });
-        stream.send("", Up::Open(OpenStream { positions: held.collect() })).await;
+        stream.send("", Up::Open(OpenStream { positions: held.collect(), ..OpenStream::default() })).await;
         assert!(matches!(stream.next().await, Kind::Hello(_)), "the first frame is hello");
         stream
     }
@@ -29,7 +29,7 @@ impl Stream {
     pub(crate) async fn try_open(clients: &Clients, positions: &[(&str, u64)]) -> Result<Self, Status> {
         let (up, frames) = mpsc::channel(64);
         let held = positions.iter().map(|(room, at)| RoomPosition { room_id: (*room).into(), position: *at });
-        let open = OpenStream { positions: held.collect() };
+        let open = OpenStream { positions: held.collect(), ..OpenStream::default() };
         let open = ConnectRequest { request_id: String::new(), frame: Some(Up::Open(open)) };
         up.try_send(open).unwrap();
         let down = clients.chat.clone().connect(ReceiverStream::new(frames)).await?.into_inner();

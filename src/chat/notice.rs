@@ -1,0 +1,61 @@
+//! What nodes tell each other beside events: how something is now. It is not in any log; a notice that is lost is made up for by
+//! the next one, or by what the database says.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    bulletin::{Bulletin, NodeId},
+    topic,
+};
+use crate::{
+    bus::{Bus, Health},
+    hub::names,
+    id::{RoomKey, UserId, UserKey},
+};
+
+/// How something is now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Notice {
+    /// On the room's channel: a member types, or does not any more.
+    Typing {
+        /// Where.
+        room: RoomKey,
+        /// Who.
+        user: UserId,
+        /// Whether they do.
+        typing: bool,
+    },
+}
+
+/// Tells other nodes.
+pub(super) struct Teller {
+    node: NodeId,
+    bus: Arc<dyn Bus>,
+    /// Whether there are other nodes that can be told.
+    linked: bool,
+}
+
+impl Teller {
+    /// A teller of this node.
+    pub(super) fn new(node: NodeId, bus: Arc<dyn Bus>) -> Self {
+        let linked = !matches!(bus.health(), Health::Alone | Health::Silent);
+        Self { node, bus, linked }
+    }
+
+    /// Tells the nodes that have somebody who follows the room.
+    pub(super) fn tell_room(&self, room: &RoomKey, notice: Notice) {
+        if self.linked {
+            let notice = Bulletin::Notice(notice).encode(self.node);
+            self.bus.publish(&names::of_topic(&topic(room)), notice, false);
+        }
+    }
+
+    /// Tells the nodes that have a stream of the user.
+    pub(super) fn tell_user(&self, user: &UserKey, notice: Notice) {
+        if self.linked {
+            self.bus.publish(&names::of_user(user), Bulletin::Notice(notice).encode(self.node), false);
+        }
+    }
+}
