@@ -2,7 +2,8 @@
 
 use relay_proto::chat::v1::{
     self as wire, AddMembersRequest, CreateRoomRequest, JoinRoomRequest, NewMember, RoomKind, SendMessageRequest,
-    SendReceipt, chat_service_client::ChatServiceClient, room_service_client::RoomServiceClient,
+    SendReceipt, chat_service_client::ChatServiceClient, moderation_service_client::ModerationServiceClient,
+    presence_service_client::PresenceServiceClient, room_service_client::RoomServiceClient,
 };
 use tonic::{
     Request, Status,
@@ -27,26 +28,36 @@ impl Interceptor for Bearer {
 
 type Service = InterceptedService<Channel, Bearer>;
 
-/// Both services as one user.
+/// All services as one user.
 #[derive(Clone)]
 pub(crate) struct Clients {
     pub(crate) chat: ChatServiceClient<Service>,
     pub(crate) rooms: RoomServiceClient<Service>,
+    pub(crate) presence: PresenceServiceClient<Service>,
+    pub(crate) moderation: ModerationServiceClient<Service>,
 }
 
 impl Clients {
     /// Over a connection of their own.
     pub(crate) async fn connect(url: &str, token: String) -> Self {
         let channel = Channel::from_shared(url.to_owned()).unwrap().connect().await.unwrap();
-        let service = InterceptedService::new(channel, Bearer(token));
-        Self { chat: ChatServiceClient::new(service.clone()), rooms: RoomServiceClient::new(service) }
+        Self::over(channel, token)
     }
 
     /// Over a connection of their own, that is made when it is first needed, and again whenever it is lost.
     pub(crate) fn lazy(url: &str, token: String) -> Self {
         let channel = Channel::from_shared(url.to_owned()).unwrap().connect_lazy();
+        Self::over(channel, token)
+    }
+
+    fn over(channel: Channel, token: String) -> Self {
         let service = InterceptedService::new(channel, Bearer(token));
-        Self { chat: ChatServiceClient::new(service.clone()), rooms: RoomServiceClient::new(service) }
+        Self {
+            chat: ChatServiceClient::new(service.clone()),
+            rooms: RoomServiceClient::new(service.clone()),
+            presence: PresenceServiceClient::new(service.clone()),
+            moderation: ModerationServiceClient::new(service),
+        }
     }
 
     /// Makes a room with the caller as owner and these members.

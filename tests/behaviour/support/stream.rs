@@ -25,6 +25,14 @@ impl Stream {
         stream
     }
 
+    /// Opens a stream as `open` says, and reads on until it has caught up; answers with what came in between, Hello too.
+    pub(crate) async fn opened(clients: &Clients, open: OpenStream) -> (Self, Vec<Kind>) {
+        let mut stream = Self::silent(clients).await;
+        stream.send("", Up::Open(open)).await;
+        let frames = stream.until(|kind| matches!(kind, Kind::CaughtUp(_))).await;
+        (stream, frames)
+    }
+
     /// As [`Stream::open`], where the server may be gone.
     pub(crate) async fn try_open(clients: &Clients, positions: &[(&str, u64)]) -> Result<Self, Status> {
         let (up, frames) = mpsc::channel(64);
