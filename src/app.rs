@@ -12,7 +12,8 @@ use crate::{
     bus::{Bus, Ear, Keep, LocalBus, RedisBus, ear},
     chat::{
         Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Limits, LogOptions, PageTokens,
-        Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Watch, WatchOptions,
+        Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Teller, Watch, WatchOptions,
+        moderation::Blocks,
     },
     clock::{Clock, SystemClock},
     config::{Config, DatabaseConfig},
@@ -118,6 +119,8 @@ impl App {
             tasks.spawn("appender", appender.run(stop_writing.clone()));
         }
         let renewals = Arc::new(Renewals::new(node, bus.clone()));
+        let teller = Teller::new(node, bus.clone());
+        let blocks = Arc::new(Blocks::new(db.clone(), hub.clone(), encoder.clone(), teller));
         let publisher_parts = PublisherParts {
             node,
             db: db.clone(),
@@ -125,6 +128,7 @@ impl App {
             bus: bus.clone(),
             hot,
             renewals: renewals.clone(),
+            blocks: blocks.clone(),
             encoder: encoder.clone(),
             metrics: metrics.clone(),
         };
@@ -146,7 +150,7 @@ impl App {
             rooms_per_user: config.chat.max_rooms_per_user,
             members_per_room: config.chat.max_members_per_room,
         };
-        let chat = Chat::new(log, db.clone(), history, PageTokens::new(keys.page_tokens()), limits);
+        let chat = Chat::new(log, db.clone(), history, blocks, PageTokens::new(keys.page_tokens()), limits);
         let (health, draining) = (HealthReporter::new(), Draining::default());
         let services = Services {
             chat,
@@ -252,7 +256,8 @@ fn warn_of_few_files(max_connections: usize) {
 }
 
 /// What health reports on.
-const SERVICES: [&str; 3] = ["", "relay.chat.v1.ChatService", "relay.chat.v1.RoomService"];
+const SERVICES: [&str; 4] =
+    ["", "relay.chat.v1.ChatService", "relay.chat.v1.RoomService", "relay.chat.v1.ModerationService"];
 
 /// Tells every stream to move, gives them the time that they were told to take, and ends those that are still there.
 async fn drain(hub: &Hub, encoder: &dyn Encoder, spread: Duration, at_most: Instant) {
@@ -334,9 +339,10 @@ pub fn check(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A token of `user` in `project`, signed with the key of the server that has this configuration.
-pub fn mint_token(config: &Config, user: &str, project: &str, ttl: Duration) -> Result<String, Failure> {
+/// A token of `user` in `project`, whose admin they are if it says so, signed with the key of the server that has this
+/// configuration.
+pub fn mint_token(config: &Config, user: &str, project: &str, admin: bool, ttl: Duration) -> Result<String, Failure> {
     let keys = KeyRing::load(&config.auth, &config.server.data_dir)?;
     let user = UserKey { project: ProjectId::parse(project, "--project")?, user: UserId::parse(user, "--user")? };
-    Ok(identity::mint(&keys, &user, SystemClock.now(), ttl)?)
+    Ok(identity::mint(&keys, &user, admin, SystemClock.now(), ttl)?)
 }

@@ -88,6 +88,8 @@ CREATE TABLE reports (
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX reports_open_by_message ON reports (project_id, room_id, seq, reporter_id) WHERE resolved_at IS NULL;
+CREATE INDEX reports_open_by_reporter ON reports (project_id, reporter_id) WHERE resolved_at IS NULL;
+CREATE INDEX reports_open ON reports (project_id, report_id) WHERE resolved_at IS NULL;
 
 -- Nodes that hold streams. One whose time is over is dead, and so are its devices.
 CREATE TABLE presence_nodes (

@@ -3,6 +3,7 @@
 //! | file        | job                                                                        |
 //! |-------------|----------------------------------------------------------------------------|
 //! | `rooms`, `members`, `messages` | what callers ask for, one function each                 |
+//! | `moderation`, `pins` | the same for bans, mutes, blocks, reports and pinned messages      |
 //! | `membership` | the steps that they share                                                 |
 //! | `policy`    | who may do what                                                            |
 //! | `log`       | the one way in which anything is written: numbered and committed together  |
@@ -34,9 +35,11 @@ mod members;
 mod membership;
 pub mod message;
 mod messages;
+pub mod moderation;
 mod notice;
 mod page;
 mod piece;
+pub mod pins;
 pub mod policy;
 mod publish;
 mod pulse;
@@ -57,6 +60,7 @@ pub use history::History;
 pub use hot::{Hot, HotOptions};
 pub use log::{Appender, Log, LogOptions, Reply};
 pub use messages::{Listed, Range, Reacted};
+pub use notice::Teller;
 pub use page::{Page, PageTokens};
 pub use publish::{Links, Publisher, PublisherParts};
 pub use pulse::Pulse;
@@ -65,6 +69,7 @@ pub use retention::{Retention, RetentionOptions};
 pub use rooms::RoomScope;
 pub use watch::{Watch, WatchOptions};
 
+use self::moderation::Blocks;
 use crate::{db::Db, hub::Topic, id::RoomKey};
 
 /// How much of each there may be.
@@ -88,12 +93,20 @@ struct Inner {
     history: Arc<History>,
     pages: PageTokens,
     limits: Limits,
+    blocks: Arc<Blocks>,
 }
 
 impl Chat {
-    /// Chat that writes to `log` and reads from `history` and `db`.
-    pub fn new(log: Log, db: Db, history: Arc<History>, pages: PageTokens, limits: Limits) -> Self {
-        Self { inner: Arc::new(Inner { log, db, history, pages, limits }) }
+    /// Chat that writes to `log`, reads from `history` and `db`, and tells devices through `blocks`.
+    pub fn new(
+        log: Log,
+        db: Db,
+        history: Arc<History>,
+        blocks: Arc<Blocks>,
+        pages: PageTokens,
+        limits: Limits,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { log, db, history, pages, limits, blocks }) }
     }
 
     /// Whether the database answers.
@@ -111,6 +124,10 @@ impl Chat {
 
     fn history(&self) -> &Arc<History> {
         &self.inner.history
+    }
+
+    fn blocks(&self) -> &Blocks {
+        &self.inner.blocks
     }
 
     fn pages(&self) -> &PageTokens {

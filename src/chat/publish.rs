@@ -19,6 +19,7 @@ use super::{
     event::{Event, fitting},
     frame::{self, Encoder, Frame, RoomResume, Verdict},
     hot::Hot,
+    moderation::Blocks,
     notice::Notice,
     piece::{Mark, Piece},
     renewals::Renewals,
@@ -85,6 +86,8 @@ pub struct PublisherParts {
     pub hot: Arc<Hot>,
     /// Renewals of sessions on other nodes.
     pub renewals: Arc<Renewals>,
+    /// Whom users have blocked.
+    pub blocks: Arc<Blocks>,
     /// How events become bytes.
     pub encoder: Arc<dyn Encoder>,
     /// What it counts.
@@ -206,6 +209,7 @@ impl Publisher {
                 }
             }
             Bulletin::Notice(Notice::Typing { .. }) => {}
+            Bulletin::Notice(Notice::Block { user, other }) => self.parts.blocks.heard(user, other),
             Bulletin::Joined { user, room, position } => self.found(Finding::Joined(user, room, position)),
             Bulletin::Renew { user, session, expires_at } => {
                 self.parts.renewals.asked(origin, &self.parts.hub, &user, session, expires_at);

@@ -106,7 +106,8 @@ impl ChatService for ChatApi {
     ) -> Answer<wire::DeleteMessageResponse> {
         let (caller, request) = parts(request)?;
         let call = async {
-            self.chat.delete(caller, convert::room_id(&request.room_id)?, convert::seq(request.seq)?).await?;
+            let (room, seq) = (convert::room_id(&request.room_id)?, convert::seq(request.seq)?);
+            self.chat.delete(caller, room, seq, request.reason).await?;
             Ok(wire::DeleteMessageResponse {})
         };
         answer(call.await)
@@ -159,6 +160,38 @@ impl ChatService for ChatApi {
                 next_page_token: page_token(listed.page.next_page_token),
                 position: listed.position,
             })
+        };
+        answer(call.await)
+    }
+
+    async fn pin_message(&self, request: Request<wire::PinMessageRequest>) -> Answer<wire::PinMessageResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            self.chat.pin(caller, convert::room_id(&request.room_id)?, convert::seq(request.seq)?).await?;
+            Ok(wire::PinMessageResponse {})
+        };
+        answer(call.await)
+    }
+
+    async fn unpin_message(&self, request: Request<wire::UnpinMessageRequest>) -> Answer<wire::UnpinMessageResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            self.chat.unpin(caller, convert::room_id(&request.room_id)?, convert::seq(request.seq)?).await?;
+            Ok(wire::UnpinMessageResponse {})
+        };
+        answer(call.await)
+    }
+
+    async fn list_pinned_messages(
+        &self,
+        request: Request<wire::ListPinnedMessagesRequest>,
+    ) -> Answer<wire::ListPinnedMessagesResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let room = convert::room_id(&request.room_id)?;
+            let pinned = self.chat.list_pinned(&caller, room.clone()).await?;
+            let messages = pinned.iter().map(|pinned| convert::pinned(&room, pinned)).collect();
+            Ok(wire::ListPinnedMessagesResponse { messages })
         };
         answer(call.await)
     }

@@ -10,7 +10,10 @@ use axum::{
     routing::{get, post},
 };
 use http::{HeaderName, HeaderValue, Method, header};
-use relay_proto::server::chat::v1::{chat_service_server::ChatServiceServer, room_service_server::RoomServiceServer};
+use relay_proto::server::chat::v1::{
+    chat_service_server::ChatServiceServer, moderation_service_server::ModerationServiceServer,
+    room_service_server::RoomServiceServer,
+};
 use tonic::service::Routes;
 use tonic_health::server::{HealthReporter, HealthService};
 use tonic_web::GrpcWebLayer;
@@ -21,6 +24,7 @@ use super::{
     chat::ChatApi,
     gate::{self, Gate},
     http::{self as pages, Pages},
+    moderation::ModerationApi,
     rooms::RoomApi,
     stream::{self, Streams},
 };
@@ -62,9 +66,11 @@ pub fn router(
 ) -> Result<Router, String> {
     let Services { chat, feed, hub, bus, renewals, tokens, clock, metrics, draining, health } = services;
     let limit = server.max_request_bytes;
-    let api = ChatApi { chat: chat.clone(), hub: hub.clone(), renewals, clock };
+    let api = ChatApi { chat: chat.clone(), hub: hub.clone(), renewals, clock: clock.clone() };
+    let moderation = ModerationApi { chat: chat.clone(), clock };
     let mut routes = Routes::new(ChatServiceServer::new(api).max_decoding_message_size(limit))
         .add_service(RoomServiceServer::new(RoomApi { chat: chat.clone() }).max_decoding_message_size(limit))
+        .add_service(ModerationServiceServer::new(moderation).max_decoding_message_size(limit))
         .add_service(tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(health)));
     routes = add_reflection(routes)?;
     let pages_chat = chat.clone();

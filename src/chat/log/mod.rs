@@ -10,6 +10,7 @@
 //! - What waits is bounded in bytes and in number; beyond it writes are refused with OVERLOADED, and nothing is written.
 
 mod appender;
+mod restrictions;
 mod sends;
 mod unit;
 
@@ -20,6 +21,7 @@ use std::{
 
 pub use appender::{Appender, LogOptions};
 use futures_util::future::BoxFuture;
+pub(super) use restrictions::{refuse_blocked, refuse_muted};
 pub(super) use sends::not_a_member;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 pub(super) use unit::Unit;

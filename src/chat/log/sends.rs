@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{PendingSend, unit::Unit};
+use super::{PendingSend, restrictions::Pace, unit::Unit};
 use crate::{
     chat::{
         event::{Event, EventBody},
@@ -24,13 +24,14 @@ pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<R
     let mut rows: Vec<NewRow> = Vec::new();
     // The same id twice in one batch: the second is a duplicate of a row that is not in the database yet.
     let mut fresh: HashMap<(&UserKey, Uuid), usize> = HashMap::new();
+    let mut pace = Pace::default();
     let mut outcomes = Vec::with_capacity(sends.len());
     for (send, known) in sends.iter().zip(known) {
         let key = (&send.sender, send.message.client_message_id);
         let earlier = fresh.get(&key).map(|&row| rows[row].as_earlier()).or_else(|| known.earlier.clone());
         outcomes.push(match earlier {
             Some(earlier) => repeated(send, earlier),
-            None => accept(unit, send, &known).map(|row| {
+            None => accept(unit, send, &known, &mut pace).map(|row| {
                 let receipt = row.receipt();
                 fresh.insert(key, rows.len());
                 rows.push(row);
@@ -41,6 +42,7 @@ pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<R
     if !rows.is_empty() {
         append::insert(&mut unit.tx, &rows).await?;
     }
+    pace.save(&mut unit.tx, unit.now).await?;
     unit.events.extend(rows.into_iter().map(|row| Event {
         position: row.message.position,
         at: row.message.created_at,
@@ -71,16 +73,18 @@ fn repeated(send: &PendingSend, earlier: Earlier) -> Result<Receipt> {
 }
 
 /// Checks that the sender may, and gives the message its numbers.
-fn accept(unit: &mut Unit, send: &PendingSend, known: &Known) -> Result<NewRow> {
+fn accept(unit: &mut Unit, send: &PendingSend, known: &Known, pace: &mut Pace) -> Result<NewRow> {
     let room = send.sender.room(send.message.room.clone());
     let Some(loaded) = &known.counters else { return Err(Error::room_not_found()) };
     let Some(role) = known.role else { return Err(not_a_member(loaded.kind)) };
     policy::require(role, Action::Send)?;
     let now = unit.now;
+    pace.check(&room, &send.sender, role, &known.held, now)?;
     let counters = unit.track(&room, loaded);
     if let Some(seq) = send.message.reply_to.filter(|seq| *seq > counters.last_seq) {
         return Err(Error::field("reply_to_seq", format!("is {seq}, the newest message is {}", counters.last_seq)));
     }
+    pace.sent(&room, &send.sender, role, &known.held);
     counters.last_seq += 1;
     counters.last_position += 1;
     counters.last_activity_at = now;
