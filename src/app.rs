@@ -113,6 +113,8 @@ impl App {
             queue_bytes: config.chat.append_queue_bytes,
             batch: config.chat.append_batch,
             appenders: if db.is_shared() { config.database.write_connections as usize } else { 1 },
+            lane_wait: config.chat.lane_wait,
+            lane_wait_bytes: config.chat.lane_wait_bytes,
         };
         let (log, appenders) = Appender::new(log_options, db.clone(), clock.clone(), committed, metrics.clone());
         for appender in appenders {

@@ -5,6 +5,8 @@
 //! | `rooms`, `members`, `messages` | what callers ask for, one function each                 |
 //! | `moderation`, `pins` | the same for bans, mutes, blocks, reports and pinned messages      |
 //! | `membership` | the steps that they share                                                 |
+//! | `lanes`     | numbers of a lane are skipped                                              |
+//! | `lane`, `ranges` | how far a lane has come: what it takes next, what it passed over     |
 //! | `policy`    | who may do what                                                            |
 //! | `log`       | the one way in which anything is written: numbered and committed together  |
 //! | `publish`   | what happened goes to the sessions of this node, in order                  |
@@ -30,6 +32,8 @@ mod frame;
 mod gather;
 mod history;
 mod hot;
+mod lane;
+mod lanes;
 mod log;
 mod members;
 mod membership;
@@ -43,6 +47,7 @@ pub mod pins;
 pub mod policy;
 mod publish;
 mod pulse;
+mod ranges;
 mod renewals;
 mod retention;
 pub mod room;

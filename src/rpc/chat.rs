@@ -196,6 +196,16 @@ impl ChatService for ChatApi {
         answer(call.await)
     }
 
+    async fn skip_lane(&self, request: Request<wire::SkipLaneRequest>) -> Answer<wire::SkipLaneResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let (room, lane, numbers) = convert::lane_skip(request)?;
+            let next_client_seq = self.chat.skip_lane(caller, room, lane, numbers).await?;
+            Ok(wire::SkipLaneResponse { next_client_seq })
+        };
+        answer(call.await)
+    }
+
     async fn ping(&self, _: Request<wire::PingRequest>) -> Answer<wire::PingResponse> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         answer(Ok(wire::PingResponse { server_time: Some(convert::timestamp(self.clock.now())), version }))

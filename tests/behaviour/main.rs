@@ -18,6 +18,7 @@ mod frames;
 mod http;
 mod idempotency;
 mod isolation;
+mod lanes;
 mod limits;
 mod malformed;
 mod members;

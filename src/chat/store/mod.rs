@@ -4,6 +4,7 @@ pub(super) mod append;
 pub(super) mod blocks;
 pub(super) mod events;
 pub(super) mod history;
+pub(super) mod lanes;
 pub(super) mod links;
 pub(super) mod messages;
 pub(super) mod moderation;
