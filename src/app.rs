@@ -12,13 +12,14 @@ use crate::{
     bus::{Bus, Ear, Keep, LocalBus, RedisBus, ear},
     chat::{
         Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Limits, LogOptions, PageTokens,
-        Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Watch, WatchOptions,
+        Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Typing, TypingParts, Watch,
+        WatchOptions,
     },
     clock::{Clock, SystemClock},
     config::{Config, DatabaseConfig},
     db::Db,
     error::Error,
-    hub::{Hub, HubOptions},
+    hub::{Attendance, Hub, HubOptions},
     id::{ProjectId, UserId, UserKey},
     identity::{self, KeyRing, Tokens},
     lifecycle::{self, Draining, Signals, Tasks},
@@ -91,6 +92,15 @@ impl App {
             metrics.clone(),
             config.stream.catch_up_concurrency,
         );
+        let typing_parts = TypingParts {
+            node,
+            db: db.clone(),
+            hub: hub.clone(),
+            bus: bus.clone(),
+            encoder: encoder.clone(),
+            clock: clock.clone(),
+        };
+        let typing = Typing::new(config.chat.typing_timeout, typing_parts);
         let feed_options = FeedOptions {
             max_replay_events: config.chat.max_replay_events,
             queue_bytes: config.stream.queue_bytes,
@@ -101,10 +111,17 @@ impl App {
             db.clone(),
             hub.clone(),
             history.clone(),
+            typing.clone(),
             encoder.clone(),
             clock.clone(),
             metrics.clone(),
         );
+        let of_typing = typing.clone();
+        hub.on_attendance(Box::new(move |user, what| {
+            if let Attendance::Closed { last: true, .. } = what {
+                of_typing.gone(user);
+            }
+        }));
 
         let (stop, stop_writing) = (CancellationToken::new(), CancellationToken::new());
         let (committed, to_publish) = mpsc::channel(COMMITTED_BATCHES);
@@ -125,6 +142,7 @@ impl App {
             bus: bus.clone(),
             hot,
             renewals: renewals.clone(),
+            typing: typing.clone(),
             encoder: encoder.clone(),
             metrics: metrics.clone(),
         };
@@ -135,6 +153,7 @@ impl App {
         let watch =
             Watch::new(watch_options, db.clone(), hub.clone(), bus.clone(), clock.clone(), metrics.clone(), links);
         tasks.spawn("watch", watch.run(stop.clone()));
+        tasks.spawn("typing", typing.clone().run(stop.clone()));
         let pulse = Pulse::new(hub.clone(), encoder.clone(), clock.clone(), config.stream.heartbeat_interval);
         tasks.spawn("pulse", pulse.run(stop.clone()));
         let retention_options =
@@ -154,6 +173,7 @@ impl App {
             hub: hub.clone(),
             bus,
             renewals,
+            typing,
             tokens,
             clock,
             metrics: metrics.clone(),

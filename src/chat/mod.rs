@@ -14,6 +14,7 @@
 //! | `gather`, `flight` | what many want is asked for together, and once                      |
 //! | `notice`    | what nodes tell each other beside events                                   |
 //! | `renewals`  | a stream's token is renewed wherever the stream is                         |
+//! | `typing`    | who types, never stored                                                    |
 //! | `feed`      | opening a session, and serving it from the log until it is live            |
 //! | `pulse`     | heartbeats, expiring tokens                                                |
 //! | `retention` | forgetting old events and deleted rooms                                    |
@@ -45,6 +46,7 @@ mod retention;
 pub mod room;
 mod rooms;
 mod store;
+mod typing;
 mod watch;
 
 use std::{fmt, sync::Arc};
@@ -63,6 +65,7 @@ pub use pulse::Pulse;
 pub use renewals::Renewals;
 pub use retention::{Retention, RetentionOptions};
 pub use rooms::RoomScope;
+pub use typing::{Typing, TypingParts};
 pub use watch::{Watch, WatchOptions};
 
 use crate::{db::Db, hub::Topic, id::RoomKey};

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     bus::Bus,
-    chat::{Chat, Feed, Renewals},
+    chat::{Chat, Feed, Renewals, Typing},
     clock::Clock,
     config::{ServerConfig, StreamConfig},
     hub::Hub,
@@ -43,6 +43,7 @@ pub struct Services {
     pub hub: Arc<Hub>,
     pub bus: Arc<dyn Bus>,
     pub renewals: Arc<Renewals>,
+    pub typing: Arc<Typing>,
     pub tokens: Tokens,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
@@ -60,9 +61,9 @@ pub fn router(
     stream: &StreamConfig,
     max_sends_in_flight: usize,
 ) -> Result<Router, String> {
-    let Services { chat, feed, hub, bus, renewals, tokens, clock, metrics, draining, health } = services;
+    let Services { chat, feed, hub, bus, renewals, typing, tokens, clock, metrics, draining, health } = services;
     let limit = server.max_request_bytes;
-    let api = ChatApi { chat: chat.clone(), hub: hub.clone(), renewals, clock };
+    let api = ChatApi { chat: chat.clone(), hub: hub.clone(), renewals, typing: typing.clone(), clock };
     let mut routes = Routes::new(ChatServiceServer::new(api).max_decoding_message_size(limit))
         .add_service(RoomServiceServer::new(RoomApi { chat: chat.clone() }).max_decoding_message_size(limit))
         .add_service(tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(health)));
@@ -72,6 +73,7 @@ pub fn router(
         chat,
         feed,
         hub: hub.clone(),
+        typing,
         tokens: tokens.clone(),
         draining: draining.clone(),
         max_request_bytes: limit,

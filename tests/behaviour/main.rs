@@ -28,3 +28,4 @@ mod postgres;
 mod reactions;
 mod rooms;
 mod streams;
+mod typing;

@@ -6,6 +6,7 @@ pub(super) mod history;
 pub(super) mod links;
 pub(super) mod messages;
 pub(super) mod rooms;
+pub(super) mod typing;
 
 use super::message::Metadata;
 use crate::{
