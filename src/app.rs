@@ -12,14 +12,14 @@ use crate::{
     bus::{Bus, Ear, Keep, LocalBus, RedisBus, ear},
     chat::{
         Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Limits, LogOptions, PageTokens,
-        Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Teller, Watch, WatchOptions,
-        moderation::Blocks,
+        Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Teller, Typing, TypingParts, Watch,
+        WatchOptions, moderation::Blocks,
     },
     clock::{Clock, SystemClock},
     config::{Config, DatabaseConfig},
     db::Db,
     error::Error,
-    hub::{Hub, HubOptions},
+    hub::{Attendance, Hub, HubOptions},
     id::{ProjectId, UserId, UserKey},
     identity::{self, KeyRing, Tokens},
     lifecycle::{self, Draining, Signals, Tasks},
@@ -92,6 +92,15 @@ impl App {
             metrics.clone(),
             config.stream.catch_up_concurrency,
         );
+        let typing_parts = TypingParts {
+            node,
+            db: db.clone(),
+            hub: hub.clone(),
+            bus: bus.clone(),
+            encoder: encoder.clone(),
+            clock: clock.clone(),
+        };
+        let typing = Typing::new(config.chat.typing_timeout, typing_parts);
         let feed_options = FeedOptions {
             max_replay_events: config.chat.max_replay_events,
             queue_bytes: config.stream.queue_bytes,
@@ -102,10 +111,17 @@ impl App {
             db.clone(),
             hub.clone(),
             history.clone(),
+            typing.clone(),
             encoder.clone(),
             clock.clone(),
             metrics.clone(),
         );
+        let of_typing = typing.clone();
+        hub.on_attendance(Box::new(move |user, what| {
+            if let Attendance::Closed { last: true, .. } = what {
+                of_typing.gone(user);
+            }
+        }));
 
         let (stop, stop_writing) = (CancellationToken::new(), CancellationToken::new());
         let (committed, to_publish) = mpsc::channel(COMMITTED_BATCHES);
@@ -131,6 +147,7 @@ impl App {
             hot,
             renewals: renewals.clone(),
             blocks: blocks.clone(),
+            typing: typing.clone(),
             encoder: encoder.clone(),
             metrics: metrics.clone(),
         };
@@ -141,6 +158,7 @@ impl App {
         let watch =
             Watch::new(watch_options, db.clone(), hub.clone(), bus.clone(), clock.clone(), metrics.clone(), links);
         tasks.spawn("watch", watch.run(stop.clone()));
+        tasks.spawn("typing", typing.clone().run(stop.clone()));
         let pulse = Pulse::new(hub.clone(), encoder.clone(), clock.clone(), config.stream.heartbeat_interval);
         tasks.spawn("pulse", pulse.run(stop.clone()));
         let retention_options =
@@ -160,6 +178,7 @@ impl App {
             hub: hub.clone(),
             bus,
             renewals,
+            typing,
             tokens,
             clock,
             metrics: metrics.clone(),

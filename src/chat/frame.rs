@@ -22,6 +22,7 @@ pub enum Frame {
     TokenExpiring { at: Timestamp },
     Drain { reconnect_after: Duration },
     Block { user: UserId, blocked: bool },
+    Typing { room: RoomId, users: Vec<UserId>, count: usize },
 }
 
 /// How a stream stands to a room.

@@ -17,6 +17,7 @@
 //! | `gather`, `flight` | what many want is asked for together, and once                      |
 //! | `notice`    | what nodes tell each other beside events                                   |
 //! | `renewals`  | a stream's token is renewed wherever the stream is                         |
+//! | `typing`    | who types, never stored                                                    |
 //! | `feed`      | opening a session, and serving it from the log until it is live            |
 //! | `pulse`     | heartbeats, expiring tokens                                                |
 //! | `retention` | forgetting old events and deleted rooms                                    |
@@ -53,6 +54,7 @@ mod retention;
 pub mod room;
 mod rooms;
 mod store;
+mod typing;
 mod watch;
 
 use std::{fmt, sync::Arc};
@@ -72,6 +74,7 @@ pub use pulse::Pulse;
 pub use renewals::Renewals;
 pub use retention::{Retention, RetentionOptions};
 pub use rooms::RoomScope;
+pub use typing::{Typing, TypingParts};
 pub use watch::{Watch, WatchOptions};
 
 use self::moderation::Blocks;

@@ -24,6 +24,7 @@ use super::{
     piece::{Mark, Piece},
     renewals::Renewals,
     room_of, store, topic,
+    typing::Typing,
     watch::Agenda,
 };
 use crate::{
@@ -88,6 +89,8 @@ pub struct PublisherParts {
     pub renewals: Arc<Renewals>,
     /// Whom users have blocked.
     pub blocks: Arc<Blocks>,
+    /// Who types.
+    pub typing: Arc<Typing>,
     /// How events become bytes.
     pub encoder: Arc<dyn Encoder>,
     /// What it counts.
@@ -208,7 +211,7 @@ impl Publisher {
                     self.deliver(&topic, piece);
                 }
             }
-            Bulletin::Notice(Notice::Typing { .. }) => {}
+            Bulletin::Notice(Notice::Typing { room, user, typing }) => self.parts.typing.heard(&room, &user, typing),
             Bulletin::Notice(Notice::Block { user, other }) => self.parts.blocks.heard(user, other),
             Bulletin::Joined { user, room, position } => self.found(Finding::Joined(user, room, position)),
             Bulletin::Renew { user, session, expires_at } => {
@@ -267,9 +270,12 @@ impl Publisher {
                 Mark::Left(user) => {
                     self.publish(topic, piece, start, position);
                     start = position + 1;
+                    self.parts.typing.left(&room, user);
                     self.parts.hub.unfollow(&room.user(user), topic, position, &self.left(&room));
                 }
+                Mark::Created(_) => self.parts.typing.sent(&room, || piece.batch().frame(position)),
                 Mark::Ended => {
+                    self.parts.typing.ended(&room);
                     self.publish(topic, piece, start, position);
                     start = position + 1;
                     self.end(topic);

@@ -143,6 +143,8 @@ pub struct ChatConfig {
     pub hot_bytes: usize,
     #[serde(with = "humantime_serde")]
     pub hot_ttl: Duration,
+    #[serde(with = "humantime_serde")]
+    pub typing_timeout: Duration,
 }
 
 /// `[log]`
@@ -218,6 +220,7 @@ impl Config {
         range("chat.hot_events", chat.hot_events as u128, 0, 10_000);
         range("chat.hot_bytes", chat.hot_bytes as u128, 0, 64 << 30);
         range("chat.hot_ttl (ms)", chat.hot_ttl.as_millis(), 1_000, 86_400_000);
+        range("chat.typing_timeout (ms)", chat.typing_timeout.as_millis(), 100, 60_000);
         problems
     }
 }

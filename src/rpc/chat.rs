@@ -14,7 +14,7 @@ use super::{
     status::to_wire,
 };
 use crate::{
-    chat::{Chat, Range, Renewals},
+    chat::{Chat, Range, Renewals, Typing},
     clock::Clock,
     error::Error,
     hub::Hub,
@@ -30,6 +30,7 @@ pub(super) struct ChatApi {
     pub(super) chat: Chat,
     pub(super) hub: Arc<Hub>,
     pub(super) renewals: Arc<Renewals>,
+    pub(super) typing: Arc<Typing>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -202,6 +203,15 @@ impl ChatService for ChatApi {
             let (room, lane, numbers) = convert::lane_skip(request)?;
             let next_client_seq = self.chat.skip_lane(caller, room, lane, numbers).await?;
             Ok(wire::SkipLaneResponse { next_client_seq })
+        };
+        answer(call.await)
+    }
+
+    async fn set_typing(&self, request: Request<wire::SetTypingRequest>) -> Answer<wire::SetTypingResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            self.typing.set(&caller, convert::room_id(&request.room_id)?, request.typing).await?;
+            Ok(wire::SetTypingResponse {})
         };
         answer(call.await)
     }

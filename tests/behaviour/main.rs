@@ -29,3 +29,4 @@ mod postgres;
 mod reactions;
 mod rooms;
 mod streams;
+mod typing;

@@ -11,6 +11,7 @@ pub(super) mod moderation;
 pub(super) mod pins;
 pub(super) mod reports;
 pub(super) mod rooms;
+pub(super) mod typing;
 
 use super::message::Metadata;
 use crate::{

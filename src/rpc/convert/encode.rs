@@ -8,7 +8,7 @@ use super::{incoming, outgoing};
 use crate::{
     chat::{Encoder, Event, EventBody, Frame, RoomResume, Verdict, message::Message},
     hub::Batch,
-    id::RoomId,
+    id::{RoomId, UserId},
 };
 
 /// A gRPC message begins with a flag (0: not compressed) and the length of what follows.
@@ -88,6 +88,11 @@ fn control(frame: &Frame) -> Kind {
         Frame::Block { user, blocked } => {
             Kind::Block(wire::BlockChanged { user_id: user.to_string(), blocked: *blocked })
         }
+        Frame::Typing { room, users, count } => Kind::Typing(wire::TypingChanged {
+            room_id: room.to_string(),
+            user_ids: users.iter().map(UserId::to_string).collect(),
+            count: u32::try_from(*count).unwrap_or(u32::MAX),
+        }),
     }
 }
 

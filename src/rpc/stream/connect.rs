@@ -86,8 +86,8 @@ async fn read(streams: &Streams, session: &Arc<Session>, requests: &mut Streamin
                 let error = Error::new(Reason::StreamAlreadyOpen, "the stream is open already");
                 answer(session, request_id, Err(error));
             }
-            Some(Frame::UpdateReceipts(_) | Frame::SetTyping(_) | Frame::SetPresence(_) | Frame::WatchPresence(_))
-            | None => {
+            Some(Frame::SetTyping(typing)) => confirm(session, request_id, streams.typing(session, &typing).await),
+            Some(Frame::UpdateReceipts(_) | Frame::SetPresence(_) | Frame::WatchPresence(_)) | None => {
                 let error = Error::field("frame", "is empty, or of a kind that this server does not know");
                 answer(session, request_id, Err(error));
             }
@@ -139,12 +139,23 @@ async fn skip_lane(
     });
 }
 
+/// Answers a frame after which there is nothing to say, unless it failed or the client wants to know.
+fn confirm(session: &Session, request_id: String, outcome: Result<()>) {
+    if outcome.is_err() || !request_id.is_empty() {
+        answer(session, request_id, outcome.map(|()| Outcome::Done(wire::Done {})));
+    }
+}
+
 fn answer(session: &Session, request_id: String, outcome: Result<Outcome>) {
     let outcome = outcome.unwrap_or_else(|error| Outcome::Error(to_wire(&error)));
     session.push(convert::reply(request_id, outcome));
 }
 
 impl Streams {
+    async fn typing(&self, session: &Session, request: &wire::SetTypingRequest) -> Result<()> {
+        self.typing.set_on(session, convert::room_id(&request.room_id)?, request.typing).await
+    }
+
     /// Lets a session live as long as a new token of the same user.
     fn renew(&self, session: &Session, token: &str) -> Result<wire::TokenRenewed> {
         let caller = self.tokens.verify(token)?;
