@@ -38,6 +38,8 @@ mod chat;
 mod client;
 mod error;
 mod events;
+#[cfg(test)]
+mod fixtures;
 mod page;
 mod retry;
 mod token;
@@ -54,7 +56,8 @@ pub use self::{
     client::Client,
     error::{Error, ErrorKind, ErrorReason, FieldViolation},
     events::{
-        DisconnectReason, Event, Events, Positions, ResumeVerdict, RoomEvent, RoomEventKind, RoomResume, Session,
+        DisconnectReason, Event, Events, Positions, ReceiptsChanged, ResumeVerdict, RoomEvent, RoomEventKind,
+        RoomResume, Session, TypingChanged,
     },
     page::{Items, Page},
     token::{TokenError, TokenFuture, TokenProvider},

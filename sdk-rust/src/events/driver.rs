@@ -124,7 +124,7 @@ impl<D: Dial> Driver<D> {
                 Err(error) => Next::Leave(self.machine.ended(Err(error), left, out)),
             };
             match next {
-                Next::Read => {}
+                Next::Read | Next::Answered(_) => {}
                 Next::RenewToken if renewal.is_some() => {}
                 Next::RenewToken => renewal = Some(Box::pin(renewed(self.tokens.clone(), self.token.clone()))),
                 Next::Drain(after) => drain_at = Some(Instant::now() + after),

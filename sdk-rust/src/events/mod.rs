@@ -16,7 +16,8 @@ use futures_core::Stream;
 use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle};
 
 pub use self::event::{
-    DisconnectReason, Event, Positions, ResumeVerdict, RoomEvent, RoomEventKind, RoomResume, Session,
+    DisconnectReason, Event, Positions, ReceiptsChanged, ResumeVerdict, RoomEvent, RoomEventKind, RoomResume, Session,
+    TypingChanged,
 };
 pub(crate) use self::tap::Tap;
 use self::{driver::Driver, machine::Machine};
@@ -90,7 +91,7 @@ impl Events {
             Event::Resumed(room) => {
                 machine::hold_verdict(&mut self.positions, room.verdict(), &room.room_id, room.position);
             }
-            Event::Connected(_) | Event::Disconnected { .. } | Event::CaughtUp => {}
+            _ => {}
         }
     }
 }
