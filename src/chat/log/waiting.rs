@@ -30,7 +30,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// What a caller is told to wait when no more may wait here.
 const FULL_FOR: Duration = Duration::from_secs(1);
 
-/// A message, and those that carry the same id: retries that came while it waits. They are done one after the other.
+/// A message, and those that carry the same id: retries that came while it waits. They are done one after the other, and only
+/// the first is written.
 type Slot = Vec<Box<PendingSend>>;
 
 /// What waits.
@@ -80,8 +81,8 @@ impl Waiting {
     /// Lets a message wait for its turn, or answers why it may not.
     pub(super) fn park(&mut self, mut send: Box<PendingSend>) {
         let (Some(key), Some(number)) = (send.lane.clone(), send.number()) else { return };
-        let place = match self.place(&key, number, &send) {
-            Ok(place) => place,
+        let same = match self.same(&key, number, &send) {
+            Ok(same) => same,
             Err(error) => return (send.reply)(Err(error)),
         };
         if let Err(error) = self.admit(&key, &mut send) {
@@ -94,21 +95,28 @@ impl Waiting {
             }
         }
         self.deadline = Some(self.deadline.map_or(send.until, |deadline| deadline.min(send.until)));
-        self.lanes.entry(key).or_default().entry(place).or_default().push(send);
+        let lane = self.lanes.entry(key).or_default();
+        let mut slot = same.and_then(|place| lane.remove(&place)).unwrap_or_default();
+        // The first of them is the one whose number they wait under: the lowest.
+        let (place, at) = same.filter(|place| *place <= number).map_or((number, 0), |place| (place, slot.len()));
+        slot.insert(at, send);
+        lane.insert(place, slot);
         self.metrics.lane_waiting.inc();
     }
 
-    /// The number under which a message waits: a retry stands where the first one does, whatever number it carries.
-    fn place(&self, key: &LaneKey, number: u64, send: &PendingSend) -> Result<u64> {
-        let Some(lane) = self.lanes.get(key) else { return Ok(number) };
-        if let Some((place, slot)) = lane.iter().find(|(_, slot)| slot[0].is_same(send)) {
-            return if slot[0].fingerprint == send.fingerprint { Ok(*place) } else { Err(sends::reused()) };
+    /// The number under which those wait that carry the same id as this message, whatever number it carries itself.
+    fn same(&self, key: &LaneKey, number: u64, send: &PendingSend) -> Result<Option<u64>> {
+        let Some(lane) = self.lanes.get(key) else { return Ok(None) };
+        let same = lane.iter().find(|(_, slot)| slot[0].is_same(send));
+        if same.is_some_and(|(_, slot)| slot[0].fingerprint != send.fingerprint) {
+            return Err(sends::reused());
         }
-        if lane.contains_key(&number) {
+        let same = same.map(|(place, _)| *place);
+        if same.is_none_or(|place| number < place) && lane.contains_key(&number) {
             let text = format!("{number} is the number of another message, which waits for those before it");
             return Err(Error::field_for(Reason::LaneNumberUsed, "client_seq", text));
         }
-        Ok(number)
+        Ok(same)
     }
 
     /// Counts a message's bytes here instead of as those of the queue, which others need. One that has waited before goes on.

@@ -104,14 +104,17 @@ async fn lanes_rooms_and_senders_do_not_wait_for_each_other() {
 
 #[tokio::test]
 async fn a_retry_of_what_waits_gets_the_same_answer_and_writes_nothing() {
-    let server = Server::with(FOR_EVER);
+    let server = Server::alone(FOR_EVER);
     let mut ana = server.user("ana").await;
     ana.create_room("r", RoomKind::Private, &[]).await;
     let request = laned("r", "phone", 3);
     let again = server.user("ana").await;
     // Another number does not make it another message.
     let renumbered = super::SendMessageRequest { client_seq: 7, ..request.clone() };
-    let sends = [sending(&ana, request.clone()), sending(&again, request), sending(&again, renumbered)];
+    let mut requests = [request.clone(), request, renumbered];
+    fastrand::shuffle(&mut requests);
+    let [first, second, third] = requests;
+    let sends = [sending(&ana, first), sending(&again, second), sending(&again, third)];
     until_waiting(&server, 3.0).await;
     for number in [2, 1] {
         drop(sending(&ana, laned("r", "phone", number)));
