@@ -7,13 +7,14 @@ use tokio::sync::oneshot;
 use super::{
     Chat,
     event::EventBody,
-    log::Unit,
+    log::{Unit, replace_mentions, require_mentioned},
     membership::{require, require_reader},
     message::{
         Content, MAX_EMOJI_PER_MESSAGE, MAX_EMOJI_PER_USER, Message, NewMessage, ReactionSummary, Receipt, check_emoji,
     },
     page::{self, Page},
     policy::{self, Action},
+    receipts::MessageStatus,
     store,
 };
 use crate::{
@@ -83,7 +84,7 @@ impl Chat {
             .write(Some(caller.room(room.clone())), content.weight(), move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
-                    require(unit, &key, &caller.user, Action::ChangeOwnMessage).await?;
+                    let own = require(unit, &key, &caller.user, Action::ChangeOwnMessage).await?;
                     let mut message = find(unit, &key, seq).await?;
                     if message.sender != caller.user {
                         return Err(Error::new(Reason::RoleInsufficient, "only its sender edits a message"));
@@ -92,7 +93,9 @@ impl Chat {
                     if *message.content == content {
                         return Ok(message);
                     }
+                    require_mentioned(unit, &key, &content.mentions, own.role).await?;
                     store::messages::edit(&mut unit.tx, &key, seq, &content, unit.now).await?;
+                    replace_mentions(unit, &key, &message, &content.mentions).await?;
                     message.content = Arc::new(content);
                     message.edited_at = Some(unit.now);
                     unit.append(&key, &caller.user, EventBody::MessageEdited(Box::new(message.clone()))).await?;
@@ -160,8 +163,8 @@ impl Chat {
             .await
     }
 
-    /// One message.
-    pub async fn get_message(&self, caller: &UserKey, room: RoomId, seq: u64) -> Result<Reacted> {
+    /// One message, and how far it has come.
+    pub async fn get_message(&self, caller: &UserKey, room: RoomId, seq: u64) -> Result<(Reacted, MessageStatus)> {
         let key = caller.room(room);
         let standing = require_reader(self, &key, &caller.user).await?;
         let room = &key;
@@ -170,7 +173,9 @@ impl Chat {
             let reactions = store::messages::reactions(&db, room, seq, seq, &caller.user).await?;
             Ok(Some((message, reactions.into_iter().map(|(_, reaction)| reaction).collect())))
         });
-        found.await?.ok_or_else(|| not_found(seq))
+        let found: Reacted = found.await?.ok_or_else(|| not_found(seq))?;
+        let status = self.message_status(room, seq, &found.0.sender).await?;
+        Ok((found, status))
     }
 
     /// A page of a room's messages.

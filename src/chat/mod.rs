@@ -13,6 +13,7 @@
 //! | `hot`, `history` | reading back: from memory, from Redis, from the database              |
 //! | `gather`, `flight` | what many want is asked for together, and once                      |
 //! | `notice`    | what nodes tell each other beside events                                   |
+//! | `receipts`  | how far members have got and read, and what they have set                  |
 //! | `renewals`  | a stream's token is renewed wherever the stream is                         |
 //! | `feed`      | opening a session, and serving it from the log until it is live            |
 //! | `pulse`     | heartbeats, expiring tokens                                                |
@@ -40,6 +41,7 @@ mod piece;
 pub mod policy;
 mod publish;
 mod pulse;
+mod receipts;
 mod renewals;
 mod retention;
 pub mod room;
@@ -60,6 +62,10 @@ pub use messages::{Listed, Range, Reacted};
 pub use page::{Page, PageTokens};
 pub use publish::{Links, Publisher, PublisherParts};
 pub use pulse::Pulse;
+pub use receipts::{
+    Cursors, Devices, Flusher, Membership, MessageStatus, ReceiptOptions, ReceiptParts, Receipts, RoomSettings,
+    SettingsChange,
+};
 pub use renewals::Renewals;
 pub use retention::{Retention, RetentionOptions};
 pub use rooms::RoomScope;
@@ -88,12 +94,13 @@ struct Inner {
     history: Arc<History>,
     pages: PageTokens,
     limits: Limits,
+    receipts: Receipts,
 }
 
 impl Chat {
-    /// Chat that writes to `log` and reads from `history` and `db`.
-    pub fn new(log: Log, db: Db, history: Arc<History>, pages: PageTokens, limits: Limits) -> Self {
-        Self { inner: Arc::new(Inner { log, db, history, pages, limits }) }
+    /// Chat that writes to `log` and `receipts`, and reads from `history` and `db`.
+    pub fn new(log: Log, db: Db, history: Arc<History>, pages: PageTokens, limits: Limits, receipts: Receipts) -> Self {
+        Self { inner: Arc::new(Inner { log, db, history, pages, limits, receipts }) }
     }
 
     /// Whether the database answers.
@@ -119,6 +126,11 @@ impl Chat {
 
     fn limits(&self) -> Limits {
         self.inner.limits
+    }
+
+    /// How far members have got and read.
+    pub fn receipts(&self) -> &Receipts {
+        &self.inner.receipts
     }
 }
 

@@ -6,13 +6,14 @@
 //! | send, react               | yes   | yes   | yes    |           |
 //! | edit, delete one's own    | yes   | yes   | yes    |           |
 //! | add members               | yes   | yes   | yes    |           |
+//! | mention everyone          | yes   | yes   |        |           |
 //! | delete anyone's message   | yes   | yes   |        |           |
 //! | update the room           | yes   | yes   |        |           |
 //! | remove, update members    | yes   | yes   |        |           |
 //! | delete the room           | yes   |       |        |           |
 //!
 //! Beside it: nobody gives a role above their own, and nobody removes or changes a member above their own; owners may do
-//! both to owners. In direct rooms nobody adds, removes, changes or deletes; both users are members.
+//! both to owners. In direct rooms nobody adds, removes, changes or deletes; both users are members, and may mention everyone.
 
 use super::room::Role;
 use crate::error::{Error, Reason, Result};
@@ -26,6 +27,7 @@ pub enum Action {
     React,
     ChangeOwnMessage,
     AddMembers,
+    MentionRoom,
     DeleteAnyMessage,
     UpdateRoom,
     ManageMembers,
@@ -37,7 +39,7 @@ impl Action {
         match self {
             Self::Read => Role::ReadOnly,
             Self::Send | Self::React | Self::ChangeOwnMessage | Self::AddMembers => Role::Member,
-            Self::DeleteAnyMessage | Self::UpdateRoom | Self::ManageMembers => Role::Admin,
+            Self::MentionRoom | Self::DeleteAnyMessage | Self::UpdateRoom | Self::ManageMembers => Role::Admin,
             Self::DeleteRoom => Role::Owner,
         }
     }
@@ -79,6 +81,7 @@ mod tests {
             (React, [true, true, true, false]),
             (ChangeOwnMessage, [true, true, true, false]),
             (AddMembers, [true, true, true, false]),
+            (MentionRoom, [true, true, false, false]),
             (DeleteAnyMessage, [true, true, false, false]),
             (UpdateRoom, [true, true, false, false]),
             (ManageMembers, [true, true, false, false]),

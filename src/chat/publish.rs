@@ -21,6 +21,7 @@ use super::{
     hot::Hot,
     notice::Notice,
     piece::{Mark, Piece},
+    receipts::Receipts,
     renewals::Renewals,
     room_of, store, topic,
     watch::Agenda,
@@ -85,6 +86,8 @@ pub struct PublisherParts {
     pub hot: Arc<Hot>,
     /// Renewals of sessions on other nodes.
     pub renewals: Arc<Renewals>,
+    /// How far members have got and read.
+    pub receipts: Receipts,
     /// How events become bytes.
     pub encoder: Arc<dyn Encoder>,
     /// What it counts.
@@ -177,6 +180,7 @@ impl Publisher {
     }
 
     fn heard(&mut self, heard: Heard) {
+        self.parts.receipts.heard(&heard);
         match heard {
             Heard::Message(channel, payload) => match Bulletin::decode(&payload) {
                 Some((origin, _)) if origin == self.parts.node => {}
@@ -206,6 +210,9 @@ impl Publisher {
                 }
             }
             Bulletin::Notice(Notice::Typing { .. }) => {}
+            Bulletin::Notice(notice @ (Notice::Receipts { .. } | Notice::Settings { .. })) => {
+                self.parts.receipts.noticed(notice);
+            }
             Bulletin::Joined { user, room, position } => self.found(Finding::Joined(user, room, position)),
             Bulletin::Renew { user, session, expires_at } => {
                 self.parts.renewals.asked(origin, &self.parts.hub, &user, session, expires_at);
@@ -274,6 +281,9 @@ impl Publisher {
             }
         }
         self.publish(topic, piece, start, piece.last());
+        if let Some(newest) = piece.newest_message() {
+            self.parts.receipts.reaches(&room, newest);
+        }
         self.parts.hot.insert(&room, piece);
     }
 
@@ -291,6 +301,7 @@ impl Publisher {
         let frame = self.parts.encoder.frame(&Frame::Resumed(vec![joined]));
         // The verdict goes ahead of the first event: nothing else is published until this returns.
         self.parts.hub.follow(&room.user(user), topic, position, &frame, next);
+        self.parts.receipts.joined(room, user);
     }
 
     fn end(&self, topic: &Topic) {

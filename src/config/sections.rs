@@ -140,6 +140,9 @@ pub struct ChatConfig {
     pub hot_bytes: usize,
     #[serde(with = "humantime_serde")]
     pub hot_ttl: Duration,
+    #[serde(with = "humantime_serde")]
+    pub receipt_interval: Duration,
+    pub receipt_queue: usize,
 }
 
 /// `[log]`
@@ -213,6 +216,8 @@ impl Config {
         range("chat.hot_events", chat.hot_events as u128, 0, 10_000);
         range("chat.hot_bytes", chat.hot_bytes as u128, 0, 64 << 30);
         range("chat.hot_ttl (ms)", chat.hot_ttl.as_millis(), 1_000, 86_400_000);
+        range("chat.receipt_interval (ms)", chat.receipt_interval.as_millis(), 50, 60_000);
+        range("chat.receipt_queue", chat.receipt_queue as u128, 1, 10_000_000);
         problems
     }
 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Job, Log, Operation, PendingSend, sends, unit::Unit};
 use crate::{
-    chat::{event::Event, message::Receipt, store},
+    chat::{Receipts, event::Event, message::Receipt, store},
     clock::Clock,
     db::Db,
     error::{Error, Result},
@@ -40,6 +40,7 @@ pub struct Appender {
     clock: Arc<dyn Clock>,
     committed: mpsc::Sender<Vec<Event>>,
     metrics: Arc<Metrics>,
+    receipts: Receipts,
     /// The events of a transaction of which nobody knows whether it was committed: the connection broke in between.
     in_doubt: Vec<Event>,
 }
@@ -62,6 +63,7 @@ impl Appender {
         clock: Arc<dyn Clock>,
         committed: mpsc::Sender<Vec<Event>>,
         metrics: Arc<Metrics>,
+        receipts: Receipts,
     ) -> (Log, Vec<Self>) {
         let (queues, ends): (Vec<_>, Vec<_>) = (0..options.appenders.max(1)).map(|_| mpsc::channel(QUEUE_JOBS)).unzip();
         let budget = Arc::new(Semaphore::new(options.queue_bytes));
@@ -73,6 +75,7 @@ impl Appender {
             clock: clock.clone(),
             committed: committed.clone(),
             metrics: metrics.clone(),
+            receipts: receipts.clone(),
             in_doubt: Vec::new(),
         };
         (log, ends.into_iter().map(appender).collect())
@@ -116,6 +119,8 @@ impl Appender {
         self.metrics.commit_size.observe(size as f64);
         match outcome {
             Outcome::Committed(receipts, events) => {
+                // Before the answers: whoever has one sees their own message as read.
+                self.receipts.committed(&events);
                 answer(jobs, Ok(receipts));
                 self.publish(events).await;
             }
@@ -155,6 +160,7 @@ impl Appender {
         let events = std::mem::take(&mut self.in_doubt);
         tracing::info!(committed, events = events.len(), "settled a transaction that was in doubt");
         if committed {
+            self.receipts.committed(&events);
             self.publish(events).await;
         }
         Ok(())

@@ -10,6 +10,7 @@
 //! - What waits is bounded in bytes and in number; beyond it writes are refused with OVERLOADED, and nothing is written.
 
 mod appender;
+mod mentions;
 mod sends;
 mod unit;
 
@@ -20,6 +21,7 @@ use std::{
 
 pub use appender::{Appender, LogOptions};
 use futures_util::future::BoxFuture;
+pub(super) use mentions::{replace_mentions, require_mentioned};
 pub(super) use sends::not_a_member;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 pub(super) use unit::Unit;

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{PendingSend, unit::Unit};
+use super::{PendingSend, mentions::Mentioned, unit::Unit};
 use crate::{
     chat::{
         event::{Event, EventBody},
@@ -21,6 +21,7 @@ use crate::{
 pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<Result<Receipt>>> {
     let wanted: Vec<_> = sends.iter().map(|send| (&send.sender, &send.message)).collect();
     let known = append::known(&mut unit.tx, &wanted).await?;
+    let mentioned = Mentioned::look_up(unit, &wanted).await?;
     let mut rows: Vec<NewRow> = Vec::new();
     // The same id twice in one batch: the second is a duplicate of a row that is not in the database yet.
     let mut fresh: HashMap<(&UserKey, Uuid), usize> = HashMap::new();
@@ -30,7 +31,7 @@ pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<R
         let earlier = fresh.get(&key).map(|&row| rows[row].as_earlier()).or_else(|| known.earlier.clone());
         outcomes.push(match earlier {
             Some(earlier) => repeated(send, earlier),
-            None => accept(unit, send, &known).map(|row| {
+            None => accept(unit, send, &known, &mentioned).map(|row| {
                 let receipt = row.receipt();
                 fresh.insert(key, rows.len());
                 rows.push(row);
@@ -40,6 +41,7 @@ pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<R
     }
     if !rows.is_empty() {
         append::insert(&mut unit.tx, &rows).await?;
+        super::mentions::insert(unit, &rows).await?;
     }
     unit.events.extend(rows.into_iter().map(|row| Event {
         position: row.message.position,
@@ -71,11 +73,12 @@ fn repeated(send: &PendingSend, earlier: Earlier) -> Result<Receipt> {
 }
 
 /// Checks that the sender may, and gives the message its numbers.
-fn accept(unit: &mut Unit, send: &PendingSend, known: &Known) -> Result<NewRow> {
+fn accept(unit: &mut Unit, send: &PendingSend, known: &Known, mentioned: &Mentioned) -> Result<NewRow> {
     let room = send.sender.room(send.message.room.clone());
     let Some(loaded) = &known.counters else { return Err(Error::room_not_found()) };
     let Some(role) = known.role else { return Err(not_a_member(loaded.kind)) };
     policy::require(role, Action::Send)?;
+    mentioned.check(&room, &send.message.content.mentions, loaded.kind, role)?;
     let now = unit.now;
     let counters = unit.track(&room, loaded);
     if let Some(seq) = send.message.reply_to.filter(|seq| *seq > counters.last_seq) {

@@ -4,7 +4,9 @@ pub(super) mod append;
 pub(super) mod events;
 pub(super) mod history;
 pub(super) mod links;
+pub(super) mod mentions;
 pub(super) mod messages;
+pub(super) mod receipts;
 pub(super) mod rooms;
 
 use super::message::Metadata;

@@ -4,7 +4,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
 use relay_proto::chat::v1::{self as wire, frame::Kind, room_event::Event as WireEvent};
 
-use super::{incoming, outgoing};
+use super::{incoming, outgoing, receipts};
 use crate::{
     chat::{Encoder, Event, EventBody, Frame, RoomResume, Verdict, message::Message},
     hub::Batch,
@@ -85,6 +85,10 @@ fn control(frame: &Frame) -> Kind {
         Frame::Drain { reconnect_after } => {
             Kind::Drain(wire::Drain { reconnect_after: (*reconnect_after).try_into().ok() })
         }
+        Frame::Memberships(states) => Kind::Memberships(wire::MembershipsChanged {
+            memberships: states.iter().map(receipts::membership).collect(),
+        }),
+        Frame::Receipts { room, receipts: moved, partial } => Kind::Receipts(receipts::receipts(room, moved, *partial)),
     }
 }
 
