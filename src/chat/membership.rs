@@ -80,8 +80,9 @@ pub(super) async fn enter(
         return Err(Error::new(Reason::TooManyMembers, format!("the room has {limit} members, which is the limit")));
     }
     counters.member_count += 1;
+    let newest = counters.last_seq;
     let member = Member { user: user.clone(), role, joined_at: unit.now, muted_until: None };
-    store::rooms::insert_member(&mut unit.tx, room, &member).await?;
+    store::rooms::insert_member(&mut unit.tx, room, &member, newest).await?;
     unit.append(room, actor, EventBody::MemberJoined(member.clone())).await?;
     Ok(member)
 }
