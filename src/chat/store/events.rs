@@ -313,9 +313,14 @@ pub(in crate::chat) async fn erase_deleted(tx: &mut Tx, now: Timestamp, limit: u
         return Ok(false);
     };
     let mut erased = 0;
-    for (table, key) in
-        [("reactions", "seq"), ("pins", "seq"), ("bans", "user_id"), ("messages", "seq"), ("events", "position")]
-    {
+    for (table, key) in [
+        ("reactions", "seq"),
+        ("pins", "seq"),
+        ("bans", "user_id"),
+        ("restraints", "user_id"),
+        ("messages", "seq"),
+        ("events", "position"),
+    ] {
         let statement = format!(
             "DELETE FROM {table} WHERE project_id = $1 AND room_id = $2 AND {key} IN \
              (SELECT {key} FROM {table} WHERE project_id = $1 AND room_id = $2 ORDER BY {key} LIMIT $3)"

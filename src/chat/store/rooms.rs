@@ -345,10 +345,21 @@ pub(in crate::chat) async fn count_rooms(tx: &mut Tx, user: &UserKey) -> Result<
     Ok(count.map_or(0, |(n,)| n))
 }
 
-/// Inserts a member.
-pub(in crate::chat) async fn insert_member(tx: &mut Tx, room: &RoomKey, member: &Member) -> Result<()> {
-    let statement = "INSERT INTO members (project_id, room_id, user_id, role, joined_at) VALUES ($1, $2, $3, $4, $5)";
-    let args = by_room(room).with(&member.user).with(member.role.number()).with(member.joined_at);
+/// Inserts a member; `last_sent_at` is when they last sent in slow mode, if they were here before.
+pub(in crate::chat) async fn insert_member(
+    tx: &mut Tx,
+    room: &RoomKey,
+    member: &Member,
+    last_sent_at: Option<Timestamp>,
+) -> Result<()> {
+    let statement = "INSERT INTO members (project_id, room_id, user_id, role, joined_at, muted_until, last_sent_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let args = by_room(room)
+        .with(&member.user)
+        .with(member.role.number())
+        .with(member.joined_at)
+        .with(member.muted_until)
+        .with(last_sent_at);
     tx.execute(statement, args).await.map(drop)
 }
 
