@@ -145,6 +145,7 @@ pub struct ChatConfig {
     pub hot_ttl: Duration,
     #[serde(with = "humantime_serde")]
     pub typing_timeout: Duration,
+    #[serde(with = "humantime_serde")]
     pub receipt_interval: Duration,
     pub receipt_queue: usize,
 }
