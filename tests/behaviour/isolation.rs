@@ -47,6 +47,8 @@ fn calls(room: &str) -> Vec<(&'static str, Vec<u8>)> {
             "ChatService/ListMessages",
             wire::ListMessagesRequest { room_id: room_id(), ..Default::default() }.encode_to_vec(),
         ),
+        ("ChatService/SetTyping", wire::SetTypingRequest { room_id: room_id(), typing: true }.encode_to_vec()),
+        ("ChatService/SetTyping", wire::SetTypingRequest { room_id: room_id(), typing: false }.encode_to_vec()),
         (
             "RoomService/UpdateRoom",
             wire::UpdateRoomRequest { room_id: room_id(), title: "x".into(), update_mask, ..Default::default() }

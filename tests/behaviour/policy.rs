@@ -132,6 +132,12 @@ fn rows(room: &str) -> Vec<Row> {
             action("read"),
             wire::ListMessagesRequest { room_id: room_id(), ..Default::default() },
         ),
+        row(
+            "ChatService/SetTyping",
+            "",
+            action("send, react"),
+            wire::SetTypingRequest { room_id: room_id(), typing: true },
+        ),
         row("RoomService/CreateRoom", "", Needs::Nothing, wire::CreateRoomRequest::default()),
         row("RoomService/ListRooms", "", Needs::Nothing, wire::ListRoomsRequest::default()),
         row("RoomService/GetDirectRoom", "", Needs::Nothing, wire::GetDirectRoomRequest { user_id: "somebody".into() }),

@@ -30,7 +30,7 @@ pub(in crate::rpc) fn user_id(text: &str) -> Result<UserId> {
     UserId::parse(text, "user_id")
 }
 
-fn uuid(text: &str, field: &str) -> Result<Uuid> {
+pub(super) fn uuid(text: &str, field: &str) -> Result<Uuid> {
     let wrong = || Error::field(field, "is not a UUID, such as 0190a8f0-6c3b-7cc4-b1a5-2f6d8e1c9a01");
     if text.len() != 36 { Err(wrong()) } else { Uuid::try_parse(text).map_err(|_| wrong()) }
 }
@@ -159,7 +159,7 @@ pub(in crate::rpc) fn message(message: wire::Message) -> Option<Message> {
     })
 }
 
-fn timestamp(at: prost_types::Timestamp) -> Timestamp {
+pub(super) fn timestamp(at: prost_types::Timestamp) -> Timestamp {
     Timestamp(at.seconds.saturating_mul(1_000_000).saturating_add(i64::from(at.nanos / 1_000)))
 }
 
@@ -202,8 +202,8 @@ pub(in crate::rpc) fn new_member((i, member): (usize, wire::NewMember)) -> Resul
 
 pub(in crate::rpc) fn profile_change(request: wire::UpdateRoomRequest) -> Result<ProfileChange> {
     let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
-    if paths.is_empty() || paths.len() > 3 {
-        return Err(Error::field("update_mask", "takes 1 to 3 of title, description, metadata"));
+    if paths.is_empty() || paths.len() > 4 {
+        return Err(Error::field("update_mask", "takes 1 to 4 of title, description, metadata, slow_mode_seconds"));
     }
     let (title, description, metadata) = (Some(request.title), Some(request.description), Some(request.metadata));
     let mut change = ProfileChange::default();
@@ -212,7 +212,11 @@ pub(in crate::rpc) fn profile_change(request: wire::UpdateRoomRequest) -> Result
             "title" => change.title = title.clone(),
             "description" => change.description = description.clone(),
             "metadata" => change.metadata = metadata.clone().map(Metadata::from_iter),
-            _ => return Err(Error::field("update_mask", "has a path other than title, description, metadata")),
+            "slow_mode_seconds" => change.slow_mode_seconds = Some(request.slow_mode_seconds),
+            _ => {
+                let known = "title, description, metadata, slow_mode_seconds";
+                return Err(Error::field("update_mask", format!("has a path other than {known}")));
+            }
         }
     }
     Ok(change)

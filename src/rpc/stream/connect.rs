@@ -8,7 +8,7 @@ use tonic::codec::Streaming;
 
 use super::{Streams, not_open};
 use crate::{
-    chat::message::Receipt,
+    chat::{Cursors, message::Receipt},
     error::{Error, Reason, Result},
     hub::Session,
     identity::Caller,
@@ -86,8 +86,11 @@ async fn read(streams: &Streams, session: &Arc<Session>, requests: &mut Streamin
                 let error = Error::new(Reason::StreamAlreadyOpen, "the stream is open already");
                 answer(session, request_id, Err(error));
             }
-            Some(Frame::UpdateReceipts(_) | Frame::SetTyping(_) | Frame::SetPresence(_) | Frame::WatchPresence(_))
-            | None => {
+            Some(Frame::SetTyping(typing)) => confirm(session, request_id, streams.typing(session, &typing).await),
+            Some(Frame::UpdateReceipts(update)) => {
+                confirm(session, request_id, streams.update_receipts(session, update).await);
+            }
+            Some(Frame::SetPresence(_) | Frame::WatchPresence(_)) | None => {
                 let error = Error::field("frame", "is empty, or of a kind that this server does not know");
                 answer(session, request_id, Err(error));
             }
@@ -139,12 +142,34 @@ async fn skip_lane(
     });
 }
 
+/// Answers a frame after which there is nothing to say, unless it failed or the client wants to know.
+fn confirm(session: &Session, request_id: String, outcome: Result<()>) {
+    if outcome.is_err() || !request_id.is_empty() {
+        answer(session, request_id, outcome.map(|()| Outcome::Done(wire::Done {})));
+    }
+}
+
 fn answer(session: &Session, request_id: String, outcome: Result<Outcome>) {
     let outcome = outcome.unwrap_or_else(|error| Outcome::Error(to_wire(&error)));
     session.push(convert::reply(request_id, outcome));
 }
 
 impl Streams {
+    async fn typing(&self, session: &Session, request: &wire::SetTypingRequest) -> Result<()> {
+        self.typing.set_on(session, convert::room_id(&request.room_id)?, request.typing).await
+    }
+
+    /// Moves cursors; mostly without the database.
+    async fn update_receipts(&self, session: &Session, update: wire::UpdateReceiptsRequest) -> Result<()> {
+        let room = convert::room_id(&update.room_id)?;
+        let (delivered, read) = (update.delivered_seq, update.read_seq);
+        let key = session.owner().room(room.clone());
+        match self.chat.receipts().report_followed(session, &key, Cursors::new(delivered, read)) {
+            Some(outcome) => outcome,
+            None => self.chat.update_receipts(session.owner(), room, delivered, read).await.map(drop),
+        }
+    }
+
     /// Lets a session live as long as a new token of the same user.
     fn renew(&self, session: &Session, token: &str) -> Result<wire::TokenRenewed> {
         let caller = self.tokens.verify(token)?;
