@@ -14,7 +14,7 @@ pub(crate) const HELP: &str = "\
 relay-bench [all|SCENARIO...] [options]
 relay-bench check [options]       proves the promises of a deployment; check --help lists its options
 
-  fanout sends idle rooms         scenarios of one node
+  fanout sends idle rooms lanes   scenarios of one node
   sends-postgres                  needs RELAY_TEST_POSTGRES_URL, as scripts/with-postgres sets it
   cross-node resume fanout-nodes  need RELAY_TEST_REDIS_URL as well, as scripts/with-redis sets it
 

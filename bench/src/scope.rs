@@ -7,6 +7,7 @@ pub(crate) enum Scenario {
     Sends,
     Idle,
     Rooms,
+    Lanes,
     SendsPostgres,
     CrossNode,
     Resume,
@@ -15,11 +16,12 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Fanout,
         Self::Sends,
         Self::Idle,
         Self::Rooms,
+        Self::Lanes,
         Self::SendsPostgres,
         Self::CrossNode,
         Self::Resume,
@@ -33,6 +35,7 @@ impl Scenario {
             Self::Sends => "sends",
             Self::Idle => "idle",
             Self::Rooms => "rooms",
+            Self::Lanes => "lanes",
             Self::SendsPostgres => "sends-postgres",
             Self::CrossNode => "cross-node",
             Self::Resume => "resume",

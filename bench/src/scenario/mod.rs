@@ -6,6 +6,7 @@ mod crowd;
 mod fanout;
 mod fanout_nodes;
 mod idle;
+mod lanes;
 mod listing;
 mod load;
 mod press;
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// The most loads that a scenario has.
-const LOADS: u32 = 10;
+const LOADS: u32 = 32;
 /// What a scenario may take beside its loads: connecting, filling, settling.
 const BESIDE: Duration = Duration::from_secs(600);
 /// How many nodes a cluster has.
@@ -62,6 +63,7 @@ async fn with_services(scenario: Scenario, services: &Services, args: &Args, rep
     let name = scenario.name();
     match (scenario, args.relay.as_deref(), services.postgres.as_ref(), services.both()) {
         (Scenario::Rooms, Some(program), postgres, _) => rooms::run(program, postgres, args, report).await,
+        (Scenario::Lanes, Some(program), postgres, _) => lanes::run(program, postgres, args, report).await,
         (Scenario::SendsPostgres, Some(program), Some(postgres), _) => {
             sends_postgres::run(program, postgres, args, report).await
         }

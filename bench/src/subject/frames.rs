@@ -21,7 +21,12 @@ pub(crate) fn message(room: &str, text: String) -> SendMessageRequest {
 
 /// A client's frame that sends a message.
 pub(crate) fn send(request_id: String, room: &str, text: String) -> ConnectRequest {
-    ConnectRequest { request_id, frame: Some(connect_request::Frame::Send(message(room, text))) }
+    sent(request_id, message(room, text))
+}
+
+/// A client's frame that sends this message.
+pub(crate) fn sent(request_id: String, message: SendMessageRequest) -> ConnectRequest {
+    ConnectRequest { request_id, frame: Some(connect_request::Frame::Send(message)) }
 }
 
 /// The reply in a server's frame, if it is one. Events are not decoded.
