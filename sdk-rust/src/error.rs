@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn every_reason_of_the_contract_is_read_from_its_name() {
         let reasons: Vec<_> = (1..).map_while(|number| ErrorReason::try_from(number).ok()).collect();
-        assert_eq!(reasons.len(), 46);
+        assert_eq!(reasons.len(), 47);
         for reason in reasons {
             let error = Error::from(status(Code::Internal, reason_name(reason), "relay"));
             assert_eq!(error.reason(), Some(reason));
