@@ -11,11 +11,13 @@ pub(crate) enum Scenario {
     CrossNode,
     Resume,
     FanoutNodes,
+    Receipts,
+    Presence,
 }
 
 impl Scenario {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Fanout,
         Self::Sends,
         Self::Idle,
@@ -24,6 +26,8 @@ impl Scenario {
         Self::CrossNode,
         Self::Resume,
         Self::FanoutNodes,
+        Self::Receipts,
+        Self::Presence,
     ];
 
     /// The word for it on the command line.
@@ -37,6 +41,8 @@ impl Scenario {
             Self::CrossNode => "cross-node",
             Self::Resume => "resume",
             Self::FanoutNodes => "fanout-nodes",
+            Self::Receipts => "receipts",
+            Self::Presence => "presence",
         }
     }
 
