@@ -12,13 +12,14 @@ use crate::{
     bus::{Bus, Ear, Keep, LocalBus, RedisBus, ear},
     chat::{
         Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Limits, LogOptions, PageTokens,
-        Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Watch, WatchOptions,
+        Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Teller, Typing, TypingParts, Watch,
+        WatchOptions, moderation::Blocks,
     },
     clock::{Clock, SystemClock},
     config::{Config, DatabaseConfig},
     db::Db,
     error::Error,
-    hub::{Hub, HubOptions},
+    hub::{Attendance, Hub, HubOptions},
     id::{ProjectId, UserId, UserKey},
     identity::{self, KeyRing, Tokens},
     lifecycle::{self, Draining, Signals, Tasks},
@@ -91,6 +92,15 @@ impl App {
             metrics.clone(),
             config.stream.catch_up_concurrency,
         );
+        let typing_parts = TypingParts {
+            node,
+            db: db.clone(),
+            hub: hub.clone(),
+            bus: bus.clone(),
+            encoder: encoder.clone(),
+            clock: clock.clone(),
+        };
+        let typing = Typing::new(config.chat.typing_timeout, typing_parts);
         let feed_options = FeedOptions {
             max_replay_events: config.chat.max_replay_events,
             queue_bytes: config.stream.queue_bytes,
@@ -101,10 +111,17 @@ impl App {
             db.clone(),
             hub.clone(),
             history.clone(),
+            typing.clone(),
             encoder.clone(),
             clock.clone(),
             metrics.clone(),
         );
+        let of_typing = typing.clone();
+        hub.on_attendance(Box::new(move |user, what| {
+            if let Attendance::Closed { last: true, .. } = what {
+                of_typing.gone(user);
+            }
+        }));
 
         let (stop, stop_writing) = (CancellationToken::new(), CancellationToken::new());
         let (committed, to_publish) = mpsc::channel(COMMITTED_BATCHES);
@@ -112,12 +129,16 @@ impl App {
             queue_bytes: config.chat.append_queue_bytes,
             batch: config.chat.append_batch,
             appenders: if db.is_shared() { config.database.write_connections as usize } else { 1 },
+            lane_wait: config.chat.lane_wait,
+            lane_wait_bytes: config.chat.lane_wait_bytes,
         };
         let (log, appenders) = Appender::new(log_options, db.clone(), clock.clone(), committed, metrics.clone());
         for appender in appenders {
             tasks.spawn("appender", appender.run(stop_writing.clone()));
         }
         let renewals = Arc::new(Renewals::new(node, bus.clone()));
+        let teller = Teller::new(node, bus.clone());
+        let blocks = Arc::new(Blocks::new(db.clone(), hub.clone(), encoder.clone(), teller));
         let publisher_parts = PublisherParts {
             node,
             db: db.clone(),
@@ -125,6 +146,8 @@ impl App {
             bus: bus.clone(),
             hot,
             renewals: renewals.clone(),
+            blocks: blocks.clone(),
+            typing: typing.clone(),
             encoder: encoder.clone(),
             metrics: metrics.clone(),
         };
@@ -135,6 +158,7 @@ impl App {
         let watch =
             Watch::new(watch_options, db.clone(), hub.clone(), bus.clone(), clock.clone(), metrics.clone(), links);
         tasks.spawn("watch", watch.run(stop.clone()));
+        tasks.spawn("typing", typing.clone().run(stop.clone()));
         let pulse = Pulse::new(hub.clone(), encoder.clone(), clock.clone(), config.stream.heartbeat_interval);
         tasks.spawn("pulse", pulse.run(stop.clone()));
         let retention_options =
@@ -146,7 +170,7 @@ impl App {
             rooms_per_user: config.chat.max_rooms_per_user,
             members_per_room: config.chat.max_members_per_room,
         };
-        let chat = Chat::new(log, db.clone(), history, PageTokens::new(keys.page_tokens()), limits);
+        let chat = Chat::new(log, db.clone(), history, blocks, PageTokens::new(keys.page_tokens()), limits);
         let (health, draining) = (HealthReporter::new(), Draining::default());
         let services = Services {
             chat,
@@ -154,6 +178,7 @@ impl App {
             hub: hub.clone(),
             bus,
             renewals,
+            typing,
             tokens,
             clock,
             metrics: metrics.clone(),
@@ -252,7 +277,8 @@ fn warn_of_few_files(max_connections: usize) {
 }
 
 /// What health reports on.
-const SERVICES: [&str; 3] = ["", "relay.chat.v1.ChatService", "relay.chat.v1.RoomService"];
+const SERVICES: [&str; 4] =
+    ["", "relay.chat.v1.ChatService", "relay.chat.v1.RoomService", "relay.chat.v1.ModerationService"];
 
 /// Tells every stream to move, gives them the time that they were told to take, and ends those that are still there.
 async fn drain(hub: &Hub, encoder: &dyn Encoder, spread: Duration, at_most: Instant) {
@@ -334,9 +360,10 @@ pub fn check(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A token of `user` in `project`, signed with the key of the server that has this configuration.
-pub fn mint_token(config: &Config, user: &str, project: &str, ttl: Duration) -> Result<String, Failure> {
+/// A token of `user` in `project`, whose admin they are if it says so, signed with the key of the server that has this
+/// configuration.
+pub fn mint_token(config: &Config, user: &str, project: &str, admin: bool, ttl: Duration) -> Result<String, Failure> {
     let keys = KeyRing::load(&config.auth, &config.server.data_dir)?;
     let user = UserKey { project: ProjectId::parse(project, "--project")?, user: UserId::parse(user, "--user")? };
-    Ok(identity::mint(&keys, &user, SystemClock.now(), ttl)?)
+    Ok(identity::mint(&keys, &user, admin, SystemClock.now(), ttl)?)
 }

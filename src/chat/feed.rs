@@ -12,6 +12,7 @@ use super::{
     room_of,
     store::{self, rooms::Followed as Standing},
     topic,
+    typing::Typing,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -49,6 +50,7 @@ pub struct Feed {
     encoder: Arc<dyn Encoder>,
     clock: Arc<dyn Clock>,
     looks: Gather<UserKey, Vec<Standing>>,
+    typing: Arc<Typing>,
     tasks: TaskTracker,
     metrics: Arc<Metrics>,
 }
@@ -60,6 +62,7 @@ impl Feed {
         db: Db,
         hub: Arc<Hub>,
         history: Arc<History>,
+        typing: Arc<Typing>,
         encoder: Arc<dyn Encoder>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
@@ -70,7 +73,7 @@ impl Feed {
             Box::pin(async move { store::rooms::followed(&db, &users).await })
         });
         let tasks = TaskTracker::new();
-        let feed = Arc::new(Self { options, db, hub, history, encoder, clock, looks, tasks, metrics });
+        let feed = Arc::new(Self { options, db, hub, history, encoder, clock, looks, typing, tasks, metrics });
         let weak = Arc::downgrade(&feed);
         feed.hub.on_behind(Box::new(move |session| {
             if let Some(feed) = weak.upgrade() {
@@ -107,7 +110,10 @@ impl Feed {
         let (feed, opened) = (self.clone(), session.clone());
         self.tasks.spawn(async move {
             match feed.resume(&opened, held).await {
-                Ok(missed) => feed.serve(opened, Some(missed)).await,
+                Ok(missed) => {
+                    feed.typing.greet(&opened);
+                    feed.serve(opened, Some(missed)).await;
+                }
                 Err(error) => opened.end(error),
             }
         });

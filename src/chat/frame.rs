@@ -8,7 +8,7 @@ use super::{event::Event, message::Message};
 use crate::{
     clock::Timestamp,
     hub::{Batch, SessionId},
-    id::{RoomId, UserKey},
+    id::{RoomId, UserId, UserKey},
 };
 
 /// A frame that is no event.
@@ -21,6 +21,8 @@ pub enum Frame {
     Heartbeat { now: Timestamp, positions: Vec<(RoomId, u64)> },
     TokenExpiring { at: Timestamp },
     Drain { reconnect_after: Duration },
+    Block { user: UserId, blocked: bool },
+    Typing { room: RoomId, users: Vec<UserId>, count: usize },
 }
 
 /// How a stream stands to a room.

@@ -3,7 +3,7 @@
 use super::{
     Chat, Limits,
     event::EventBody,
-    log::{Unit, not_a_member},
+    log::{Unit, not_a_member, refuse_blocked, refuse_muted},
     policy::{self, Action},
     room::{MAX_NEW_MEMBERS, Member, NewMember, Role, RoomKind},
     store,
@@ -19,6 +19,15 @@ pub(super) async fn require(unit: &mut Unit, room: &RoomKey, user: &UserId, acti
     let member = store::rooms::member(&mut unit.tx, room, user).await?.ok_or_else(|| not_a_member(kind))?;
     policy::require(member.role, action)?;
     Ok(member)
+}
+
+/// Refuses a member who may only read for now: who is muted, and both where one has blocked the other.
+pub(super) async fn refuse_silenced(unit: &mut Unit, room: &RoomKey, member: &Member) -> Result<()> {
+    refuse_muted(member.muted_until, unit.now)?;
+    match unit.counters(room).await?.kind {
+        RoomKind::Direct => refuse_blocked(store::blocks::is_marked(&mut unit.tx, room, &member.user).await?),
+        RoomKind::Public | RoomKind::Private => Ok(()),
+    }
 }
 
 /// The caller's membership, checked against the policy table, outside a transaction that writes.
@@ -77,12 +86,12 @@ pub(super) async fn enter(
     Ok(member)
 }
 
-/// Takes a user out of a room and tells everyone.
-pub(super) async fn exit(unit: &mut Unit, room: &RoomKey, actor: &UserId, user: &UserId) -> Result<()> {
+/// Takes a user out of a room and tells everyone; also whether they were banned by it.
+pub(super) async fn exit(unit: &mut Unit, room: &RoomKey, actor: &UserId, user: &UserId, banned: bool) -> Result<()> {
     store::rooms::delete_member(&mut unit.tx, room, user).await?;
     let counters = unit.counters(room).await?;
     counters.member_count = counters.member_count.saturating_sub(1);
-    unit.append(room, actor, EventBody::MemberLeft(user.clone())).await.map(drop)
+    unit.append(room, actor, EventBody::MemberLeft { user: user.clone(), banned }).await.map(drop)
 }
 
 /// Deletes a room in the transaction: nothing is found in it from here on.

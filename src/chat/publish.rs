@@ -19,10 +19,12 @@ use super::{
     event::{Event, fitting},
     frame::{self, Encoder, Frame, RoomResume, Verdict},
     hot::Hot,
+    moderation::Blocks,
     notice::Notice,
     piece::{Mark, Piece},
     renewals::Renewals,
     room_of, store, topic,
+    typing::Typing,
     watch::Agenda,
 };
 use crate::{
@@ -85,6 +87,10 @@ pub struct PublisherParts {
     pub hot: Arc<Hot>,
     /// Renewals of sessions on other nodes.
     pub renewals: Arc<Renewals>,
+    /// Whom users have blocked.
+    pub blocks: Arc<Blocks>,
+    /// Who types.
+    pub typing: Arc<Typing>,
     /// How events become bytes.
     pub encoder: Arc<dyn Encoder>,
     /// What it counts.
@@ -205,7 +211,8 @@ impl Publisher {
                     self.deliver(&topic, piece);
                 }
             }
-            Bulletin::Notice(Notice::Typing { .. }) => {}
+            Bulletin::Notice(Notice::Typing { room, user, typing }) => self.parts.typing.heard(&room, &user, typing),
+            Bulletin::Notice(Notice::Block { user, other }) => self.parts.blocks.heard(user, other),
             Bulletin::Joined { user, room, position } => self.found(Finding::Joined(user, room, position)),
             Bulletin::Renew { user, session, expires_at } => {
                 self.parts.renewals.asked(origin, &self.parts.hub, &user, session, expires_at);
@@ -263,9 +270,12 @@ impl Publisher {
                 Mark::Left(user) => {
                     self.publish(topic, piece, start, position);
                     start = position + 1;
+                    self.parts.typing.left(&room, user);
                     self.parts.hub.unfollow(&room.user(user), topic, position, &self.left(&room));
                 }
+                Mark::Created(_) => self.parts.typing.sent(&room, || piece.batch().frame(position)),
                 Mark::Ended => {
+                    self.parts.typing.ended(&room);
                     self.publish(topic, piece, start, position);
                     start = position + 1;
                     self.end(topic);

@@ -80,11 +80,11 @@ impl Brief {
         match kind {
             RoomEventKind::MessageCreated(message) => created(message),
             RoomEventKind::MessageEdited(message) => edited(message),
-            RoomEventKind::MessageDeleted { seq } => Self::Deleted { seq },
+            RoomEventKind::MessageDeleted { seq, .. } => Self::Deleted { seq },
             RoomEventKind::ReactionAdded { seq, emoji } => Self::Reacted { seq, emoji, user },
             RoomEventKind::ReactionRemoved { seq, emoji } => Self::Unreacted { seq, emoji, user },
             RoomEventKind::MemberJoined(member) => Self::Joined { user: member.user_id, role: member.role },
-            RoomEventKind::MemberLeft { user_id } => Self::Left { user: user_id },
+            RoomEventKind::MemberLeft { user_id, .. } => Self::Left { user: user_id },
             RoomEventKind::MemberUpdated(member) => Self::Promoted { user: member.user_id, role: member.role },
             RoomEventKind::RoomUpdated(_) => Self::Renamed,
             RoomEventKind::RoomDeleted => Self::RoomDeleted,

@@ -80,7 +80,7 @@ impl FromRow for RoomSummary {
 }
 
 /// The key under which a pair has its direct room. Ids have no spaces.
-pub(in crate::chat) fn pair_key(a: &UserId, b: &UserId) -> String {
+pub(super) fn pair_key(a: &UserId, b: &UserId) -> String {
     let (a, b) = if a <= b { (a, b) } else { (b, a) };
     format!("{a} {b}")
 }
@@ -306,13 +306,14 @@ pub(in crate::chat) async fn insert(tx: &mut Tx, room: &RoomKey, new: &Room) -> 
 
 /// Writes what a room says of itself.
 pub(in crate::chat) async fn update(tx: &mut Tx, room: &RoomKey, profile: &Profile, now: Timestamp) -> Result<()> {
-    let statement = "UPDATE rooms SET title = $3, description = $4, metadata = $5, updated_at = $6 \
+    let statement = "UPDATE rooms SET title = $3, description = $4, metadata = $5, updated_at = $6, slow_mode_seconds = $7 \
          WHERE project_id = $1 AND room_id = $2";
     let args = by_room(room)
         .with(profile.title.as_str())
         .with(profile.description.as_str())
         .with_json(metadata_json(&profile.metadata))
-        .with(now);
+        .with(now)
+        .with(profile.slow_mode_seconds);
     tx.execute(statement, args).await.map(drop)
 }
 
@@ -351,10 +352,12 @@ pub(in crate::chat) async fn insert_member(tx: &mut Tx, room: &RoomKey, member: 
     tx.execute(statement, args).await.map(drop)
 }
 
-/// Changes a member's role.
+/// Changes a member's role. Who becomes an owner may speak.
 pub(in crate::chat) async fn update_member(tx: &mut Tx, room: &RoomKey, user: &UserId, role: Role) -> Result<()> {
-    let statement = "UPDATE members SET role = $4 WHERE project_id = $1 AND room_id = $2 AND user_id = $3";
-    tx.execute(statement, by_room(room).with(user).with(role.number())).await.map(drop)
+    let lift = if role == Role::Owner { ", muted_until = NULL" } else { "" };
+    let statement =
+        format!("UPDATE members SET role = $4{lift} WHERE project_id = $1 AND room_id = $2 AND user_id = $3");
+    tx.execute(&statement, by_room(room).with(user).with(role.number())).await.map(drop)
 }
 
 /// Removes a member.
