@@ -12,8 +12,8 @@ use crate::{
     bus::{Bus, Ear, Keep, LocalBus, RedisBus, ear},
     chat::{
         Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Limits, LogOptions, PageTokens,
-        Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Teller, Typing, TypingParts, Watch,
-        WatchOptions, moderation::Blocks,
+        Publisher, PublisherParts, Pulse, ReceiptOptions, ReceiptParts, Receipts, Renewals, Retention,
+        RetentionOptions, Teller, Typing, TypingParts, Watch, WatchOptions, moderation::Blocks,
     },
     clock::{Clock, SystemClock},
     config::{Config, DatabaseConfig},
@@ -45,6 +45,7 @@ pub struct App {
     health: HealthReporter,
     stop: CancellationToken,
     stop_writing: CancellationToken,
+    stop_receipts: CancellationToken,
     stop_bus: CancellationToken,
     drain_timeout: Duration,
     reconnect_spread: Duration,
@@ -101,6 +102,17 @@ impl App {
             clock: clock.clone(),
         };
         let typing = Typing::new(config.chat.typing_timeout, typing_parts);
+        let receipt_options =
+            ReceiptOptions { interval: config.chat.receipt_interval, queue: config.chat.receipt_queue };
+        let receipt_parts = ReceiptParts {
+            node,
+            db: db.clone(),
+            hub: hub.clone(),
+            bus: bus.clone(),
+            encoder: encoder.clone(),
+            metrics: metrics.clone(),
+        };
+        let (receipts, flusher, devices) = Receipts::new(receipt_options, receipt_parts);
         let feed_options = FeedOptions {
             max_replay_events: config.chat.max_replay_events,
             queue_bytes: config.stream.queue_bytes,
@@ -115,6 +127,7 @@ impl App {
             encoder.clone(),
             clock.clone(),
             metrics.clone(),
+            receipts.clone(),
         );
         let of_typing = typing.clone();
         hub.on_attendance(Box::new(move |user, what| {
@@ -123,7 +136,8 @@ impl App {
             }
         }));
 
-        let (stop, stop_writing) = (CancellationToken::new(), CancellationToken::new());
+        let (stop, stop_writing, stop_receipts) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let (committed, to_publish) = mpsc::channel(COMMITTED_BATCHES);
         let log_options = LogOptions {
             queue_bytes: config.chat.append_queue_bytes,
@@ -132,7 +146,8 @@ impl App {
             lane_wait: config.chat.lane_wait,
             lane_wait_bytes: config.chat.lane_wait_bytes,
         };
-        let (log, appenders) = Appender::new(log_options, db.clone(), clock.clone(), committed, metrics.clone());
+        let (log, appenders) =
+            Appender::new(log_options, db.clone(), clock.clone(), committed, metrics.clone(), receipts.clone());
         for appender in appenders {
             tasks.spawn("appender", appender.run(stop_writing.clone()));
         }
@@ -148,11 +163,14 @@ impl App {
             renewals: renewals.clone(),
             blocks: blocks.clone(),
             typing: typing.clone(),
+            receipts: receipts.clone(),
             encoder: encoder.clone(),
             metrics: metrics.clone(),
         };
         let (publisher, links) = Publisher::new(publisher_parts, to_publish, ear);
         tasks.spawn("publisher", publisher.run());
+        tasks.spawn("receipts", flusher.run(stop_receipts.clone()));
+        tasks.spawn("devices", devices.run(stop.clone()));
         let watch_options =
             WatchOptions { interval: config.chat.check_interval, interval_alone: config.chat.check_interval_alone };
         let watch =
@@ -170,7 +188,7 @@ impl App {
             rooms_per_user: config.chat.max_rooms_per_user,
             members_per_room: config.chat.max_members_per_room,
         };
-        let chat = Chat::new(log, db.clone(), history, blocks, PageTokens::new(keys.page_tokens()), limits);
+        let chat = Chat::new(log, db.clone(), history, blocks, receipts, PageTokens::new(keys.page_tokens()), limits);
         let (health, draining) = (HealthReporter::new(), Draining::default());
         let services = Services {
             chat,
@@ -197,6 +215,7 @@ impl App {
             health,
             stop,
             stop_writing,
+            stop_receipts,
             stop_bus,
             drain_timeout: config.server.drain_timeout,
             reconnect_spread: config.server.reconnect_spread,
@@ -244,8 +263,10 @@ impl App {
                 match ended? {
                     // Only when nobody can send any more does the log write its last,
                     "listener" => self.stop_writing.cancel(),
+                    // then the receipts, those of the last senders among them,
+                    "publisher" => self.stop_receipts.cancel(),
                     // and only then is the last told to other nodes.
-                    "publisher" => self.stop_bus.cancel(),
+                    "receipts" => self.stop_bus.cancel(),
                     _ => {}
                 }
             }

@@ -96,6 +96,7 @@ pub struct Metrics {
     pub checks: Counter,
     pub history_reads: Family<HistoryLabels, Counter>,
     pub database_reads: Counter,
+    pub receipt_updates: Counter,
     pub bus_up: Gauge,
     pub bus_deaf: Gauge,
     pub bus_watched: Gauge,
@@ -124,6 +125,7 @@ impl Metrics {
             checks: Counter::default(),
             history_reads: Family::default(),
             database_reads: Counter::default(),
+            receipt_updates: Counter::default(),
             bus_up: Gauge::default(),
             bus_deaf: Gauge::default(),
             bus_watched: Gauge::default(),
@@ -152,6 +154,7 @@ impl Metrics {
         r.register("history_reads", "Reads of what happened, by where it was found", self.history_reads.clone());
         let reads = self.database_reads.clone();
         r.register("database_reads", "Statements that only read, outside of transactions that write", reads);
+        r.register("receipt_updates", "Rows of members whose cursors were raised", self.receipt_updates.clone());
         r.register("bus_up", "1 while Redis delivers what nodes tell each other", self.bus_up.clone());
         r.register("bus_deaf", "1 while Redis takes messages and delivers none", self.bus_deaf.clone());
         r.register("bus_watched", "Channels that this node watches", self.bus_watched.clone());

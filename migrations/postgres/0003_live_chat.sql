@@ -68,6 +68,19 @@ CREATE TABLE bans (
     PRIMARY KEY (project_id, room_id, user_id)
 );
 
+-- What still holds of users who left, should they come back: a mute, the wait of slow mode.
+CREATE TABLE restraints (
+    project_id   TEXT COLLATE "C" NOT NULL,
+    room_id      TEXT COLLATE "C" NOT NULL,
+    user_id      TEXT COLLATE "C" NOT NULL,
+    muted_until  TIMESTAMPTZ,
+    last_sent_at TIMESTAMPTZ,
+    ends_at      TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (project_id, room_id, user_id)
+);
+
+CREATE INDEX restraints_by_end ON restraints (ends_at);
+
 CREATE TABLE blocks (
     project_id TEXT COLLATE "C" NOT NULL,
     user_id    TEXT COLLATE "C" NOT NULL,  -- who blocks

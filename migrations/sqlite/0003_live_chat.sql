@@ -64,6 +64,19 @@ CREATE TABLE bans (
     PRIMARY KEY (project_id, room_id, user_id)
 ) STRICT, WITHOUT ROWID;
 
+-- What still holds of users who left, should they come back: a mute, the wait of slow mode.
+CREATE TABLE restraints (
+    project_id   TEXT NOT NULL,
+    room_id      TEXT NOT NULL,
+    user_id      TEXT NOT NULL,
+    muted_until  INTEGER,
+    last_sent_at INTEGER,
+    ends_at      INTEGER NOT NULL,
+    PRIMARY KEY (project_id, room_id, user_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX restraints_by_end ON restraints (ends_at);
+
 CREATE TABLE blocks (
     project_id TEXT NOT NULL,
     user_id    TEXT NOT NULL,  -- who blocks

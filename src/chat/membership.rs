@@ -61,7 +61,7 @@ pub(super) fn refuse_direct(kind: RoomKind) -> Result<()> {
     }
 }
 
-/// Puts a user into a room and tells everyone.
+/// Puts a user into a room and tells everyone. A mute, or the wait of slow mode, that they left with still holds.
 pub(super) async fn enter(
     unit: &mut Unit,
     limits: &Limits,
@@ -80,14 +80,18 @@ pub(super) async fn enter(
         return Err(Error::new(Reason::TooManyMembers, format!("the room has {limit} members, which is the limit")));
     }
     counters.member_count += 1;
-    let member = Member { user: user.clone(), role, joined_at: unit.now, muted_until: None };
-    store::rooms::insert_member(&mut unit.tx, room, &member).await?;
+    let newest = counters.last_seq;
+    let kept = store::moderation::take_restraint(&mut unit.tx, room, user).await?;
+    let muted_until = kept.muted_until.filter(|until| *until > unit.now && role != Role::Owner);
+    let member = Member { user: user.clone(), role, joined_at: unit.now, muted_until };
+    store::rooms::insert_member(&mut unit.tx, room, &member, newest, kept.last_sent_at).await?;
     unit.append(room, actor, EventBody::MemberJoined(member.clone())).await?;
     Ok(member)
 }
 
 /// Takes a user out of a room and tells everyone; also whether they were banned by it.
 pub(super) async fn exit(unit: &mut Unit, room: &RoomKey, actor: &UserId, user: &UserId, banned: bool) -> Result<()> {
+    store::moderation::keep_restraint(&mut unit.tx, room, user, unit.now).await?;
     store::rooms::delete_member(&mut unit.tx, room, user).await?;
     let counters = unit.counters(room).await?;
     counters.member_count = counters.member_count.saturating_sub(1);

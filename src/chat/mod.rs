@@ -16,6 +16,7 @@
 //! | `hot`, `history` | reading back: from memory, from Redis, from the database              |
 //! | `gather`, `flight` | what many want is asked for together, and once                      |
 //! | `notice`    | what nodes tell each other beside events                                   |
+//! | `receipts`  | how far members have got and read, and what they have set                  |
 //! | `renewals`  | a stream's token is renewed wherever the stream is                         |
 //! | `typing`    | who types, never stored                                                    |
 //! | `feed`      | opening a session, and serving it from the log until it is live            |
@@ -49,6 +50,7 @@ pub mod policy;
 mod publish;
 mod pulse;
 mod ranges;
+mod receipts;
 mod renewals;
 mod retention;
 pub mod room;
@@ -71,6 +73,10 @@ pub use notice::Teller;
 pub use page::{Page, PageTokens};
 pub use publish::{Links, Publisher, PublisherParts};
 pub use pulse::Pulse;
+pub use receipts::{
+    Cursors, Devices, Flusher, Membership, MessageStatus, ReceiptOptions, ReceiptParts, Receipts, RoomSettings,
+    SettingsChange,
+};
 pub use renewals::Renewals;
 pub use retention::{Retention, RetentionOptions};
 pub use rooms::RoomScope;
@@ -102,19 +108,21 @@ struct Inner {
     pages: PageTokens,
     limits: Limits,
     blocks: Arc<Blocks>,
+    receipts: Receipts,
 }
 
 impl Chat {
-    /// Chat that writes to `log`, reads from `history` and `db`, and tells devices through `blocks`.
+    /// Chat that writes to `log` and `receipts`, reads from `history` and `db`, and tells devices through `blocks`.
     pub fn new(
         log: Log,
         db: Db,
         history: Arc<History>,
         blocks: Arc<Blocks>,
+        receipts: Receipts,
         pages: PageTokens,
         limits: Limits,
     ) -> Self {
-        Self { inner: Arc::new(Inner { log, db, history, pages, limits, blocks }) }
+        Self { inner: Arc::new(Inner { log, db, history, pages, limits, blocks, receipts }) }
     }
 
     /// Whether the database answers.
@@ -144,6 +152,11 @@ impl Chat {
 
     fn limits(&self) -> Limits {
         self.inner.limits
+    }
+
+    /// How far members have got and read.
+    pub fn receipts(&self) -> &Receipts {
+        &self.inner.receipts
     }
 }
 

@@ -145,6 +145,8 @@ pub struct ChatConfig {
     pub hot_ttl: Duration,
     #[serde(with = "humantime_serde")]
     pub typing_timeout: Duration,
+    pub receipt_interval: Duration,
+    pub receipt_queue: usize,
 }
 
 /// `[log]`
@@ -221,6 +223,8 @@ impl Config {
         range("chat.hot_bytes", chat.hot_bytes as u128, 0, 64 << 30);
         range("chat.hot_ttl (ms)", chat.hot_ttl.as_millis(), 1_000, 86_400_000);
         range("chat.typing_timeout (ms)", chat.typing_timeout.as_millis(), 100, 60_000);
+        range("chat.receipt_interval (ms)", chat.receipt_interval.as_millis(), 50, 60_000);
+        range("chat.receipt_queue", chat.receipt_queue as u128, 1, 10_000_000);
         problems
     }
 }

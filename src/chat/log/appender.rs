@@ -11,7 +11,7 @@ use super::{
     waiting::Waiting,
 };
 use crate::{
-    chat::{event::Event, lane::LaneKey, store},
+    chat::{Receipts, event::Event, lane::LaneKey, store},
     clock::Clock,
     db::Db,
     error::{Error, Result},
@@ -48,6 +48,7 @@ pub struct Appender {
     clock: Arc<dyn Clock>,
     committed: mpsc::Sender<Vec<Event>>,
     metrics: Arc<Metrics>,
+    receipts: Receipts,
     /// The events of a transaction of which nobody knows whether it was committed: the connection broke in between.
     in_doubt: Vec<Event>,
     /// Messages that wait for others of their lane.
@@ -81,6 +82,7 @@ impl Appender {
         clock: Arc<dyn Clock>,
         committed: mpsc::Sender<Vec<Event>>,
         metrics: Arc<Metrics>,
+        receipts: Receipts,
     ) -> (Log, Vec<Self>) {
         let (queues, ends): (Vec<_>, Vec<_>) = (0..options.appenders.max(1)).map(|_| mpsc::channel(QUEUE_JOBS)).unzip();
         let budget = Arc::new(Semaphore::new(options.queue_bytes));
@@ -93,6 +95,7 @@ impl Appender {
             clock: clock.clone(),
             committed: committed.clone(),
             metrics: metrics.clone(),
+            receipts: receipts.clone(),
             in_doubt: Vec::new(),
             waiting: Waiting::new(lane_budget.clone(), metrics.clone()),
         };
@@ -164,6 +167,8 @@ impl Appender {
         self.metrics.commit_size.observe(size as f64);
         match outcome {
             Outcome::Committed(done) => {
+                // Before the answers: whoever has one sees their own message as read.
+                self.receipts.committed(&done.events);
                 self.answer(jobs, done.sends);
                 for (key, last) in done.moved {
                     self.waiting.moved(&key, last);
@@ -232,6 +237,7 @@ impl Appender {
         let events = std::mem::take(&mut self.in_doubt);
         tracing::info!(committed, events = events.len(), "settled a transaction that was in doubt");
         if committed {
+            self.receipts.committed(&events);
             self.publish(events).await;
         }
         Ok(())

@@ -13,6 +13,7 @@
 
 mod appender;
 mod lanes;
+mod mentions;
 mod restrictions;
 mod sends;
 mod unit;
@@ -26,6 +27,7 @@ use std::{
 
 pub use appender::{Appender, LogOptions};
 use futures_util::future::BoxFuture;
+pub(super) use mentions::{replace_mentions, require_mentioned};
 pub(super) use restrictions::{refuse_blocked, refuse_muted};
 pub(super) use sends::not_a_member;
 use tokio::{

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     PendingSend,
     lanes::{Lanes, Turn},
+    mentions::Mentioned,
     restrictions::Pace,
     unit::Unit,
 };
@@ -35,6 +36,7 @@ pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<O
     let wanted: Vec<_> = sends.iter().map(|send| (&send.sender, &send.message)).collect();
     let known = append::known(&mut unit.tx, &wanted).await?;
     let mut lanes = Lanes::load(unit, sends).await?;
+    let mentioned = Mentioned::look_up(unit, &wanted).await?;
     let mut rows: Vec<NewRow> = Vec::new();
     // The same id twice in one batch: the second is a duplicate of a row that is not in the database yet.
     let mut fresh: HashMap<(&UserKey, Uuid), usize> = HashMap::new();
@@ -45,7 +47,7 @@ pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<O
         let earlier = fresh.get(&key).map(|&row| rows[row].as_earlier()).or_else(|| known.earlier.clone());
         let mut outcome = match earlier {
             Some(earlier) => Outcome::Done(repeated(send, earlier)),
-            None => match accept(unit, send, &known, &mut pace, &mut lanes) {
+            None => match accept(unit, send, &known, &mentioned, &mut pace, &mut lanes) {
                 Ok(Some(row)) => {
                     let receipt = row.receipt();
                     fresh.insert(key, rows.len());
@@ -64,6 +66,7 @@ pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<O
     lanes.save(unit).await?;
     if !rows.is_empty() {
         append::insert(&mut unit.tx, &rows).await?;
+        super::mentions::insert(unit, &rows).await?;
     }
     pace.save(&mut unit.tx, unit.now).await?;
     unit.events.extend(rows.into_iter().map(|row| Event {
@@ -102,6 +105,7 @@ fn accept(
     unit: &mut Unit,
     send: &PendingSend,
     known: &Known,
+    mentioned: &Mentioned,
     pace: &mut Pace,
     lanes: &mut Lanes,
 ) -> Result<Option<NewRow>> {
@@ -109,6 +113,7 @@ fn accept(
     let Some(loaded) = &known.counters else { return Err(Error::room_not_found()) };
     let Some(role) = known.role else { return Err(not_a_member(loaded.kind)) };
     policy::require(role, Action::Send)?;
+    mentioned.check(&room, &send.message.content.mentions, loaded.kind, role)?;
     let now = unit.now;
     pace.check(&room, &send.sender, role, &known.held, now)?;
     let counters = unit.track(&room, loaded);

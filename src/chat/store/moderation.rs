@@ -1,8 +1,10 @@
 //! Bans, mutes, and who sent when in a room with slow mode.
 
+use std::time::Duration;
+
 use super::{by_room, padded, placeholders};
 use crate::{
-    chat::moderation::Ban,
+    chat::{moderation::Ban, room::MAX_SLOW_MODE_SECONDS},
     clock::Timestamp,
     db::{Args, Db, Dialect, FromRow, Row, RowResult, Tx},
     error::Result,
@@ -86,6 +88,58 @@ pub(in crate::chat) async fn mute(
 ) -> Result<()> {
     let statement = "UPDATE members SET muted_until = $4 WHERE project_id = $1 AND room_id = $2 AND user_id = $3";
     tx.execute(statement, by_room(room).with(user).with(muted_until)).await.map(drop)
+}
+
+/// What holds a member back, and would after they came back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::chat) struct Restraint {
+    /// Until when a moderator lets them only read.
+    pub(in crate::chat) muted_until: Option<Timestamp>,
+    /// When they last sent, if the room was in slow mode then.
+    pub(in crate::chat) last_sent_at: Option<Timestamp>,
+}
+
+impl FromRow for Restraint {
+    fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+        Ok(Self { muted_until: row.time_opt()?, last_sent_at: row.time_opt()? })
+    }
+}
+
+impl Restraint {
+    /// When it is over, however slow the room is.
+    fn ends_at(&self) -> Option<Timestamp> {
+        let waits_until = self.last_sent_at.map(|at| at.plus(Duration::from_secs(MAX_SLOW_MODE_SECONDS.into())));
+        self.muted_until.max(waits_until)
+    }
+}
+
+/// Keeps what holds a member back who is about to leave.
+pub(in crate::chat) async fn keep_restraint(tx: &mut Tx, room: &RoomKey, user: &UserId, now: Timestamp) -> Result<()> {
+    let statement =
+        "SELECT muted_until, last_sent_at FROM members WHERE project_id = $1 AND room_id = $2 AND user_id = $3";
+    let found: Option<Restraint> = tx.fetch_optional(statement, by_room(room).with(user)).await?;
+    let Some((restraint, ends_at)) = found.and_then(|r| Some((r, r.ends_at().filter(|end| *end > now)?))) else {
+        return Ok(());
+    };
+    let statement = "INSERT INTO restraints (project_id, room_id, user_id, muted_until, last_sent_at, ends_at) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (project_id, room_id, user_id) DO UPDATE SET \
+             muted_until = excluded.muted_until, last_sent_at = excluded.last_sent_at, ends_at = excluded.ends_at";
+    let args = by_room(room).with(user).with(restraint.muted_until).with(restraint.last_sent_at).with(ends_at);
+    tx.execute(statement, args).await.map(drop)
+}
+
+/// Takes what is kept of somebody who comes back.
+pub(in crate::chat) async fn take_restraint(tx: &mut Tx, room: &RoomKey, user: &UserId) -> Result<Restraint> {
+    let statement = "DELETE FROM restraints WHERE project_id = $1 AND room_id = $2 AND user_id = $3 \
+         RETURNING muted_until, last_sent_at";
+    Ok(tx.fetch_optional(statement, by_room(room).with(user)).await?.unwrap_or_default())
+}
+
+/// Forgets what is over of those who never came back, at most `limit` of them; answers of how many.
+pub(in crate::chat) async fn forget_restraints(tx: &mut Tx, now: Timestamp, limit: u64) -> Result<u64> {
+    let statement = "DELETE FROM restraints WHERE (project_id, room_id, user_id) IN \
+         (SELECT project_id, room_id, user_id FROM restraints WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2)";
+    tx.execute(statement, Args::new().with(now).with(limit)).await
 }
 
 /// Keeps when these members sent their last message. At least one.

@@ -4,7 +4,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
 use relay_proto::chat::v1::{self as wire, frame::Kind, room_event::Event as WireEvent};
 
-use super::{incoming, outgoing};
+use super::{incoming, outgoing, receipts};
 use crate::{
     chat::{Encoder, Event, EventBody, Frame, RoomResume, Verdict, message::Message},
     hub::Batch,
@@ -93,6 +93,10 @@ fn control(frame: &Frame) -> Kind {
             user_ids: users.iter().map(UserId::to_string).collect(),
             count: u32::try_from(*count).unwrap_or(u32::MAX),
         }),
+        Frame::Memberships(states) => Kind::Memberships(wire::MembershipsChanged {
+            memberships: states.iter().map(receipts::membership).collect(),
+        }),
+        Frame::Receipts { room, receipts: moved, partial } => Kind::Receipts(receipts::receipts(room, moved, *partial)),
     }
 }
 

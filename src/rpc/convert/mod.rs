@@ -4,6 +4,7 @@ mod encode;
 mod incoming;
 mod moderation;
 mod outgoing;
+mod receipts;
 
 pub use encode::WireEncoder;
 pub(super) use encode::reply;
@@ -13,3 +14,4 @@ pub(super) use incoming::{
 };
 pub(super) use moderation::{ban, category, moment, pinned, report, report_id, resolved};
 pub(super) use outgoing::{expires, member, message, reacted, receipt, room, summary, timestamp};
+pub(super) use receipts::{membership, receipt_of, settings_change, status};

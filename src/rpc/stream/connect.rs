@@ -8,7 +8,7 @@ use tonic::codec::Streaming;
 
 use super::{Streams, not_open};
 use crate::{
-    chat::message::Receipt,
+    chat::{Cursors, message::Receipt},
     error::{Error, Reason, Result},
     hub::Session,
     identity::Caller,
@@ -87,7 +87,10 @@ async fn read(streams: &Streams, session: &Arc<Session>, requests: &mut Streamin
                 answer(session, request_id, Err(error));
             }
             Some(Frame::SetTyping(typing)) => confirm(session, request_id, streams.typing(session, &typing).await),
-            Some(Frame::UpdateReceipts(_) | Frame::SetPresence(_) | Frame::WatchPresence(_)) | None => {
+            Some(Frame::UpdateReceipts(update)) => {
+                confirm(session, request_id, streams.update_receipts(session, update).await);
+            }
+            Some(Frame::SetPresence(_) | Frame::WatchPresence(_)) | None => {
                 let error = Error::field("frame", "is empty, or of a kind that this server does not know");
                 answer(session, request_id, Err(error));
             }
@@ -154,6 +157,17 @@ fn answer(session: &Session, request_id: String, outcome: Result<Outcome>) {
 impl Streams {
     async fn typing(&self, session: &Session, request: &wire::SetTypingRequest) -> Result<()> {
         self.typing.set_on(session, convert::room_id(&request.room_id)?, request.typing).await
+    }
+
+    /// Moves cursors; mostly without the database.
+    async fn update_receipts(&self, session: &Session, update: wire::UpdateReceiptsRequest) -> Result<()> {
+        let room = convert::room_id(&update.room_id)?;
+        let (delivered, read) = (update.delivered_seq, update.read_seq);
+        let key = session.owner().room(room.clone());
+        match self.chat.receipts().report_followed(session, &key, Cursors::new(delivered, read)) {
+            Some(outcome) => outcome,
+            None => self.chat.update_receipts(session.owner(), room, delivered, read).await.map(drop),
+        }
     }
 
     /// Lets a session live as long as a new token of the same user.

@@ -112,6 +112,7 @@ impl Streams {
         if self.draining.is_set() {
             return Err(Error::draining());
         }
-        self.feed.open(caller.user.clone(), caller.expires_at, convert::positions(open)?)
+        let memberships = open.memberships;
+        self.feed.open(caller.user.clone(), caller.expires_at, convert::positions(open)?, memberships)
     }
 }
