@@ -12,11 +12,13 @@ pub(crate) enum Scenario {
     CrossNode,
     Resume,
     FanoutNodes,
+    Receipts,
+    Presence,
 }
 
 impl Scenario {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Fanout,
         Self::Sends,
         Self::Idle,
@@ -26,6 +28,8 @@ impl Scenario {
         Self::CrossNode,
         Self::Resume,
         Self::FanoutNodes,
+        Self::Receipts,
+        Self::Presence,
     ];
 
     /// The word for it on the command line.
@@ -40,6 +44,8 @@ impl Scenario {
             Self::CrossNode => "cross-node",
             Self::Resume => "resume",
             Self::FanoutNodes => "fanout-nodes",
+            Self::Receipts => "receipts",
+            Self::Presence => "presence",
         }
     }
 

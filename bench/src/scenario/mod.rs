@@ -9,13 +9,17 @@ mod idle;
 mod lanes;
 mod listing;
 mod load;
+mod presence;
 mod press;
+mod readers;
+mod receipts;
 mod resume;
 mod rooms;
 mod senders;
 mod sends;
 mod sends_postgres;
 mod turns;
+mod visitors;
 
 use std::{path::Path, time::Duration};
 
@@ -80,6 +84,12 @@ async fn with_services(scenario: Scenario, services: &Services, args: &Args, rep
         }
         (Scenario::Resume, Some(program), _, Some(both)) => {
             resume::run(cluster(program, both, args).await?, args, report).await
+        }
+        (Scenario::Receipts, Some(program), _, Some(both)) => {
+            receipts::run(cluster(program, both, args).await?, args, report).await
+        }
+        (Scenario::Presence, Some(program), _, Some(both)) => {
+            presence::run(cluster(program, both, args).await?, args, report).await
         }
         (_, None, _, _) => report.leave_out(name, "there is no Relay"),
         _ => report.leave_out(name, "RELAY_TEST_POSTGRES_URL and RELAY_TEST_REDIS_URL are not both there"),
