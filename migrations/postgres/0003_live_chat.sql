@@ -42,9 +42,10 @@ CREATE TABLE lanes (
     lane_id         TEXT COLLATE "C" NOT NULL,
     last_client_seq BIGINT NOT NULL,
     missing         JSONB,  -- ranges up to last_client_seq that have not come: [[first, last], ...]
+    skipped         JSONB,  -- ranges beyond last_client_seq + 1 that will not come
     updated_at      TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (project_id, room_id, sender_id, lane_id)
-);
+) WITH (fillfactor = 80);  -- a row moves with each message: its next version stays beside it
 
 CREATE TABLE pins (
     project_id TEXT COLLATE "C" NOT NULL,

@@ -38,6 +38,7 @@ CREATE TABLE lanes (
     lane_id         TEXT NOT NULL,
     last_client_seq INTEGER NOT NULL,
     missing         TEXT,  -- ranges up to last_client_seq that have not come: [[first, last], ...]
+    skipped         TEXT,  -- ranges beyond last_client_seq + 1 that will not come
     updated_at      INTEGER NOT NULL,
     PRIMARY KEY (project_id, room_id, sender_id, lane_id)
 ) STRICT, WITHOUT ROWID;

@@ -202,7 +202,7 @@ fn known(reason: Option<ErrorReason>) -> Option<ErrorReason> {
 }
 
 /// The name as the contract writes it on the wire, for example `ROOM_NOT_FOUND`.
-fn reason_name(reason: ErrorReason) -> &'static str {
+pub(crate) fn reason_name(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix("ERROR_REASON_").unwrap_or(name)
 }

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{event::Event, message::Message};
+use super::{
+    event::Event,
+    message::Message,
+    receipts::{Cursors, Membership},
+};
 use crate::{
     clock::Timestamp,
     hub::{Batch, SessionId},
@@ -22,6 +26,9 @@ pub enum Frame {
     TokenExpiring { at: Timestamp },
     Drain { reconnect_after: Duration },
     Block { user: UserId, blocked: bool },
+    Typing { room: RoomId, users: Vec<UserId>, count: usize },
+    Memberships(Vec<Membership>),
+    Receipts { room: RoomId, receipts: Vec<(UserId, Cursors)>, partial: bool },
 }
 
 /// How a stream stands to a room.

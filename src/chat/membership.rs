@@ -80,10 +80,11 @@ pub(super) async fn enter(
         return Err(Error::new(Reason::TooManyMembers, format!("the room has {limit} members, which is the limit")));
     }
     counters.member_count += 1;
+    let newest = counters.last_seq;
     let kept = store::moderation::take_restraint(&mut unit.tx, room, user).await?;
     let muted_until = kept.muted_until.filter(|until| *until > unit.now && role != Role::Owner);
     let member = Member { user: user.clone(), role, joined_at: unit.now, muted_until };
-    store::rooms::insert_member(&mut unit.tx, room, &member, kept.last_sent_at).await?;
+    store::rooms::insert_member(&mut unit.tx, room, &member, newest, kept.last_sent_at).await?;
     unit.append(room, actor, EventBody::MemberJoined(member.clone())).await?;
     Ok(member)
 }

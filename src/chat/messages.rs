@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::{
     Chat,
     event::EventBody,
-    log::Unit,
+    log::{Unit, replace_mentions, require_mentioned},
     membership::{refuse_silenced, require, require_reader},
     message::{
         Content, MAX_EMOJI_PER_MESSAGE, MAX_EMOJI_PER_USER, Message, NewMessage, ReactionSummary, Receipt, check_emoji,
@@ -16,6 +16,7 @@ use super::{
     page::{self, Page},
     pins::drop_pin,
     policy::{self, Action},
+    receipts::MessageStatus,
     store,
 };
 use crate::{
@@ -95,7 +96,9 @@ impl Chat {
                     if *message.content == content {
                         return Ok(message);
                     }
+                    require_mentioned(unit, &key, &content.mentions, own.role).await?;
                     store::messages::edit(&mut unit.tx, &key, seq, &content, unit.now).await?;
+                    replace_mentions(unit, &key, &message, &content.mentions).await?;
                     message.content = Arc::new(content);
                     message.edited_at = Some(unit.now);
                     unit.append(&key, &caller.user, EventBody::MessageEdited(Box::new(message.clone()))).await?;
@@ -166,8 +169,8 @@ impl Chat {
             .await
     }
 
-    /// One message.
-    pub async fn get_message(&self, caller: &UserKey, room: RoomId, seq: u64) -> Result<Reacted> {
+    /// One message, and how far it has come.
+    pub async fn get_message(&self, caller: &UserKey, room: RoomId, seq: u64) -> Result<(Reacted, MessageStatus)> {
         let key = caller.room(room);
         let standing = require_reader(self, &key, &caller.user).await?;
         let room = &key;
@@ -176,7 +179,9 @@ impl Chat {
             let reactions = store::messages::reactions(&db, room, seq, seq, &caller.user).await?;
             Ok(Some((message, reactions.into_iter().map(|(_, reaction)| reaction).collect())))
         });
-        found.await?.ok_or_else(|| not_found(seq))
+        let found: Reacted = found.await?.ok_or_else(|| not_found(seq))?;
+        let status = self.message_status(room, seq, &found.0.sender).await?;
+        Ok((found, status))
     }
 
     /// A page of a room's messages.

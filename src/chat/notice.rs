@@ -34,6 +34,20 @@ pub(super) enum Notice {
         /// Whom.
         other: UserId,
     },
+    /// On the room's channel: these members' cursors moved. Whoever has streams of them tells them how they stand.
+    Receipts {
+        /// Where.
+        room: RoomKey,
+        /// Who, up to where they have got the messages, and up to where they have read them.
+        moved: Vec<(UserId, u64, u64)>,
+    },
+    /// On the room's channel, which every node watches that has a stream of a member: a member changed what they have set.
+    Settings {
+        /// Where.
+        room: RoomKey,
+        /// Who.
+        user: UserId,
+    },
 }
 
 /// Tells other nodes.

@@ -98,6 +98,14 @@ impl Piece {
         self.marks.iter().enumerate().map(move |(i, mark)| (first + i as u64, mark))
     }
 
+    /// The number of the newest message that was sent by it.
+    pub(super) fn newest_message(&self) -> Option<u64> {
+        self.marks.iter().rev().find_map(|mark| match mark {
+            Mark::Created(seq) => Some(*seq),
+            _ => None,
+        })
+    }
+
     /// The position of the first event.
     pub(super) fn first(&self) -> u64 {
         self.batch.first()

@@ -6,6 +6,7 @@
 //! | send, react               | yes   | yes   | yes    |           |
 //! | edit, delete one's own    | yes   | yes   | yes    |           |
 //! | add members               | yes   | yes   | yes    |           |
+//! | mention everyone          | yes   | yes   |        |           |
 //! | delete anyone's message   | yes   | yes   |        |           |
 //! | update the room           | yes   | yes   |        |           |
 //! | remove, update members    | yes   | yes   |        |           |
@@ -15,7 +16,7 @@
 //!
 //! Beside it: nobody gives a role above their own, and nobody removes or changes a member above their own; owners may do
 //! both to owners, whom nobody bans or mutes. In direct rooms nobody adds, removes, bans, mutes, changes or deletes; both
-//! users are members, and both pin.
+//! users are members, and both pin and may mention everyone.
 
 use super::room::Role;
 use crate::error::{Error, Reason, Result};
@@ -29,6 +30,7 @@ pub enum Action {
     React,
     ChangeOwnMessage,
     AddMembers,
+    MentionRoom,
     DeleteAnyMessage,
     UpdateRoom,
     ManageMembers,
@@ -42,9 +44,12 @@ impl Action {
         match self {
             Self::Read => Role::ReadOnly,
             Self::Send | Self::React | Self::ChangeOwnMessage | Self::AddMembers => Role::Member,
-            Self::DeleteAnyMessage | Self::UpdateRoom | Self::ManageMembers | Self::Moderate | Self::PinMessage => {
-                Role::Admin
-            }
+            Self::MentionRoom
+            | Self::DeleteAnyMessage
+            | Self::UpdateRoom
+            | Self::ManageMembers
+            | Self::Moderate
+            | Self::PinMessage => Role::Admin,
             Self::DeleteRoom => Role::Owner,
         }
     }
@@ -86,6 +91,7 @@ mod tests {
             (React, [true, true, true, false]),
             (ChangeOwnMessage, [true, true, true, false]),
             (AddMembers, [true, true, true, false]),
+            (MentionRoom, [true, true, false, false]),
             (DeleteAnyMessage, [true, true, false, false]),
             (UpdateRoom, [true, true, false, false]),
             (ManageMembers, [true, true, false, false]),

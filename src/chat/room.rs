@@ -1,7 +1,10 @@
 //! Rooms and members: what they are.
 
 use crate::{
-    chat::message::{Message, Metadata, at_most, check_metadata, no_nul},
+    chat::{
+        message::{Message, Metadata, at_most, check_metadata, no_nul},
+        receipts::Membership,
+    },
     clock::Timestamp,
     error::{Error, Result},
     id::{RoomId, UserId},
@@ -80,6 +83,8 @@ pub struct RoomSummary {
     pub membership: Option<Member>,
     /// Its newest message, for members.
     pub last_message: Option<Message>,
+    /// How the user stands in it, if they are a member; filled in after it was read.
+    pub state: Option<Membership>,
 }
 
 /// A user to add.

@@ -65,7 +65,9 @@ impl Chat {
     /// A room that the caller is in, or that is public.
     pub async fn get_room(&self, caller: &UserKey, room: RoomId) -> Result<RoomSummary> {
         let found = store::rooms::get(self.db(), &caller.room(room), &caller.user).await?;
-        found.filter(|s| s.membership.is_some() || s.room.kind == RoomKind::Public).ok_or_else(Error::room_not_found)
+        let visible = found.filter(|s| s.membership.is_some() || s.room.kind == RoomKind::Public);
+        let mut found = self.with_states(caller, visible.into_iter().collect()).await?;
+        found.pop().ok_or_else(Error::room_not_found)
     }
 
     /// A page of rooms, the most recently active first.
@@ -89,9 +91,11 @@ impl Chat {
             RoomScope::Joined => store::rooms::list_joined(self.db(), caller, after.as_ref(), limit + 1).await?,
             RoomScope::Public => store::rooms::list_public(self.db(), caller, after.as_ref(), limit + 1).await?,
         };
-        Ok(Page::cut(rooms, limit, |last| {
+        let page = Page::cut(rooms, limit, |last| {
             self.pages().seal(&list, &[&last.room.last_activity_at.0.to_string(), last.room.id.as_str()])
-        }))
+        });
+        let Page { items, next_page_token } = page;
+        Ok(Page { items: self.with_states(caller, items).await?, next_page_token })
     }
 
     /// Changes what a room says of itself.

@@ -166,4 +166,18 @@ impl RoomService for RoomApi {
         };
         answer(call.await)
     }
+
+    async fn update_room_settings(
+        &self,
+        request: Request<wire::UpdateRoomSettingsRequest>,
+    ) -> Answer<wire::UpdateRoomSettingsResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let room = convert::room_id(&request.room_id)?;
+            let change = convert::settings_change(request.settings, request.update_mask)?;
+            let state = self.chat.update_settings(caller, room, change).await?;
+            Ok(wire::UpdateRoomSettingsResponse { state: Some(convert::membership(&state)) })
+        };
+        answer(call.await)
+    }
 }

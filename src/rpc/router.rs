@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     bus::Bus,
-    chat::{Chat, Feed, Renewals},
+    chat::{Chat, Feed, Renewals, Typing},
     clock::Clock,
     config::{ServerConfig, StreamConfig},
     hub::Hub,
@@ -47,6 +47,7 @@ pub struct Services {
     pub hub: Arc<Hub>,
     pub bus: Arc<dyn Bus>,
     pub renewals: Arc<Renewals>,
+    pub typing: Arc<Typing>,
     pub tokens: Tokens,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
@@ -64,9 +65,9 @@ pub fn router(
     stream: &StreamConfig,
     max_sends_in_flight: usize,
 ) -> Result<Router, String> {
-    let Services { chat, feed, hub, bus, renewals, tokens, clock, metrics, draining, health } = services;
+    let Services { chat, feed, hub, bus, renewals, typing, tokens, clock, metrics, draining, health } = services;
     let limit = server.max_request_bytes;
-    let api = ChatApi { chat: chat.clone(), hub: hub.clone(), renewals, clock: clock.clone() };
+    let api = ChatApi { chat: chat.clone(), hub: hub.clone(), renewals, typing: typing.clone(), clock: clock.clone() };
     let moderation = ModerationApi { chat: chat.clone(), clock };
     let mut routes = Routes::new(ChatServiceServer::new(api).max_decoding_message_size(limit))
         .add_service(RoomServiceServer::new(RoomApi { chat: chat.clone() }).max_decoding_message_size(limit))
@@ -78,6 +79,7 @@ pub fn router(
         chat,
         feed,
         hub: hub.clone(),
+        typing,
         tokens: tokens.clone(),
         draining: draining.clone(),
         max_request_bytes: limit,

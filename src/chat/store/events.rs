@@ -316,10 +316,12 @@ pub(in crate::chat) async fn erase_deleted(tx: &mut Tx, now: Timestamp, limit: u
     for (table, key) in [
         ("reactions", "seq"),
         ("pins", "seq"),
+        ("mentions", "seq"),
         ("bans", "user_id"),
         ("restraints", "user_id"),
         ("messages", "seq"),
         ("events", "position"),
+        ("lanes", "sender_id"),
     ] {
         let statement = format!(
             "DELETE FROM {table} WHERE project_id = $1 AND room_id = $2 AND {key} IN \

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{by_room, from_json, metadata_json};
+use super::{by_room, from_json, mentions, metadata_json};
 use crate::{
     chat::message::{Attachment, Content, Deletion, Mention, Message, REACTION_USERS_SHOWN, ReactionSummary},
     clock::Timestamp,
@@ -117,7 +117,7 @@ pub(in crate::chat) async fn edit(
     tx.execute(statement, args).await.map(drop)
 }
 
-/// Erases the content and the reactions, and leaves a tombstone.
+/// Erases the content, the reactions and the mentions, and leaves a tombstone.
 pub(in crate::chat) async fn delete(
     tx: &mut Tx,
     room: &RoomKey,
@@ -134,7 +134,8 @@ pub(in crate::chat) async fn delete(
     )
     .await?;
     let statement = "DELETE FROM reactions WHERE project_id = $1 AND room_id = $2 AND seq = $3";
-    tx.execute(statement, by_room(room).with(seq)).await.map(drop)
+    tx.execute(statement, by_room(room).with(seq)).await?;
+    mentions::remove(tx, room, seq).await
 }
 
 /// How a user stands to an emoji on a message.

@@ -75,7 +75,7 @@ impl FromRow for RoomSummary {
             0 => None,
             _ => Some(row.read()?),
         };
-        Ok(Self { room, membership, last_message })
+        Ok(Self { room, membership, last_message, state: None })
     }
 }
 
@@ -345,21 +345,25 @@ pub(in crate::chat) async fn count_rooms(tx: &mut Tx, user: &UserKey) -> Result<
     Ok(count.map_or(0, |(n,)| n))
 }
 
-/// Inserts a member; `last_sent_at` is when they last sent in slow mode, if they were here before.
+/// Inserts a member, who has got and read what the room has up to `newest`; `last_sent_at` is when they last sent in slow
+/// mode, if they were here before.
 pub(in crate::chat) async fn insert_member(
     tx: &mut Tx,
     room: &RoomKey,
     member: &Member,
+    newest: u64,
     last_sent_at: Option<Timestamp>,
 ) -> Result<()> {
-    let statement = "INSERT INTO members (project_id, room_id, user_id, role, joined_at, muted_until, last_sent_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let statement = "INSERT INTO members \
+             (project_id, room_id, user_id, role, joined_at, muted_until, last_sent_at, delivered_seq, read_seq) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)";
     let args = by_room(room)
         .with(&member.user)
         .with(member.role.number())
         .with(member.joined_at)
         .with(member.muted_until)
-        .with(last_sent_at);
+        .with(last_sent_at)
+        .with(newest);
     tx.execute(statement, args).await.map(drop)
 }
 

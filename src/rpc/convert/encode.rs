@@ -4,11 +4,11 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
 use relay_proto::chat::v1::{self as wire, frame::Kind, room_event::Event as WireEvent};
 
-use super::{incoming, outgoing};
+use super::{incoming, outgoing, receipts};
 use crate::{
     chat::{Encoder, Event, EventBody, Frame, RoomResume, Verdict, message::Message},
     hub::Batch,
-    id::RoomId,
+    id::{RoomId, UserId},
 };
 
 /// A gRPC message begins with a flag (0: not compressed) and the length of what follows.
@@ -88,6 +88,15 @@ fn control(frame: &Frame) -> Kind {
         Frame::Block { user, blocked } => {
             Kind::Block(wire::BlockChanged { user_id: user.to_string(), blocked: *blocked })
         }
+        Frame::Typing { room, users, count } => Kind::Typing(wire::TypingChanged {
+            room_id: room.to_string(),
+            user_ids: users.iter().map(UserId::to_string).collect(),
+            count: u32::try_from(*count).unwrap_or(u32::MAX),
+        }),
+        Frame::Memberships(states) => Kind::Memberships(wire::MembershipsChanged {
+            memberships: states.iter().map(receipts::membership).collect(),
+        }),
+        Frame::Receipts { room, receipts: moved, partial } => Kind::Receipts(receipts::receipts(room, moved, *partial)),
     }
 }
 

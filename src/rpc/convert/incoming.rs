@@ -106,12 +106,24 @@ fn lane(lane_id: String, number: u64) -> Result<Option<LaneNumber>> {
     Ok(Some(LaneNumber { lane: lane_id, number }))
 }
 
-pub(in crate::rpc) fn check_lane(lane_id: &str) -> Result<()> {
+fn check_lane(lane_id: &str) -> Result<()> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
     if lane_id.is_empty() || lane_id.len() > MAX_LANE_BYTES || !lane_id.bytes().all(allowed) {
         return Err(Error::field("lane_id", format!("takes 1 to {MAX_LANE_BYTES} of A-Z a-z 0-9 . _ : -")));
     }
     Ok(())
+}
+
+/// A room, a lane, and the first and the last of its numbers to skip.
+pub(in crate::rpc) fn lane_skip(request: wire::SkipLaneRequest) -> Result<(RoomId, String, (u64, u64))> {
+    let room = room_id(&request.room_id)?;
+    check_lane(&request.lane_id)?;
+    let first = request.first_client_seq;
+    if first == 0 || first > MAX_NUMBER {
+        return Err(Error::field("first_client_seq", "takes a number in the lane: 1, 2, 3, …"));
+    }
+    let last = optional(request.last_client_seq, "last_client_seq")?.unwrap_or(first);
+    Ok((room, request.lane_id, (first, last)))
 }
 
 pub(in crate::rpc) fn new_message(request: wire::SendMessageRequest) -> Result<NewMessage> {
