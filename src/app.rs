@@ -11,8 +11,9 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::{
     bus::{Bus, Ear, Keep, LocalBus, RedisBus, ear},
     chat::{
-        Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Limits, LogOptions, PageTokens,
-        Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Watch, WatchOptions,
+        Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Indexer, IndexerOptions, Limits,
+        LogOptions, PageTokens, Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Watch,
+        WatchOptions,
     },
     clock::{Clock, SystemClock},
     config::{Config, DatabaseConfig},
@@ -118,12 +119,17 @@ impl App {
             tasks.spawn("appender", appender.run(stop_writing.clone()));
         }
         let renewals = Arc::new(Renewals::new(node, bus.clone()));
+        let indexer_options =
+            IndexerOptions { delay: config.chat.index_delay, look_interval: config.chat.index_look_interval };
+        let indexer = Indexer::new(indexer_options, db.clone());
+        tasks.spawn("indexer", indexer.clone().run(stop.clone()));
         let publisher_parts = PublisherParts {
             node,
             db: db.clone(),
             hub: hub.clone(),
             bus: bus.clone(),
             hot,
+            indexer: indexer.clone(),
             renewals: renewals.clone(),
             encoder: encoder.clone(),
             metrics: metrics.clone(),
@@ -146,7 +152,7 @@ impl App {
             rooms_per_user: config.chat.max_rooms_per_user,
             members_per_room: config.chat.max_members_per_room,
         };
-        let chat = Chat::new(log, db.clone(), history, PageTokens::new(keys.page_tokens()), limits);
+        let chat = Chat::new(log, db.clone(), history, PageTokens::new(keys.page_tokens()), indexer, limits);
         let (health, draining) = (HealthReporter::new(), Draining::default());
         let services = Services {
             chat,

@@ -14,7 +14,7 @@ use super::{
     },
     page::{self, Page},
     policy::{self, Action},
-    store,
+    search, store,
 };
 use crate::{
     db::Db,
@@ -93,6 +93,7 @@ impl Chat {
                         return Ok(message);
                     }
                     store::messages::edit(&mut unit.tx, &key, seq, &content, unit.now).await?;
+                    search::reflect(unit, &key, &message, &content.text).await?;
                     message.content = Arc::new(content);
                     message.edited_at = Some(unit.now);
                     unit.append(&key, &caller.user, EventBody::MessageEdited(Box::new(message.clone()))).await?;
@@ -116,6 +117,7 @@ impl Chat {
                         return Ok(());
                     }
                     store::messages::delete(&mut unit.tx, &key, seq, &caller.user, unit.now).await?;
+                    search::reflect(unit, &key, &message, "").await?;
                     unit.append(&key, &caller.user, EventBody::MessageDeleted { seq }).await.map(drop)
                 })
             })

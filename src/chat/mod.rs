@@ -17,6 +17,7 @@
 //! | `feed`      | opening a session, and serving it from the log until it is live            |
 //! | `pulse`     | heartbeats, expiring tokens                                                |
 //! | `retention` | forgetting old events and deleted rooms                                    |
+//! | `search`    | finding messages by what they say                                          |
 //! | `frame`     | what streams carry, and who turns it into bytes                            |
 //! | `store`     | the statements                                                             |
 
@@ -44,6 +45,7 @@ mod renewals;
 mod retention;
 pub mod room;
 mod rooms;
+pub mod search;
 mod store;
 mod watch;
 
@@ -63,6 +65,7 @@ pub use pulse::Pulse;
 pub use renewals::Renewals;
 pub use retention::{Retention, RetentionOptions};
 pub use rooms::RoomScope;
+pub use search::{Indexer, IndexerOptions};
 pub use watch::{Watch, WatchOptions};
 
 use crate::{db::Db, hub::Topic, id::RoomKey};
@@ -87,13 +90,21 @@ struct Inner {
     db: Db,
     history: Arc<History>,
     pages: PageTokens,
+    indexer: Arc<Indexer>,
     limits: Limits,
 }
 
 impl Chat {
-    /// Chat that writes to `log` and reads from `history` and `db`.
-    pub fn new(log: Log, db: Db, history: Arc<History>, pages: PageTokens, limits: Limits) -> Self {
-        Self { inner: Arc::new(Inner { log, db, history, pages, limits }) }
+    /// Chat that writes to `log`, reads from `history` and `db`, and searches what `indexer` has indexed.
+    pub fn new(
+        log: Log,
+        db: Db,
+        history: Arc<History>,
+        pages: PageTokens,
+        indexer: Arc<Indexer>,
+        limits: Limits,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { log, db, history, pages, indexer, limits }) }
     }
 
     /// Whether the database answers.
@@ -115,6 +126,10 @@ impl Chat {
 
     fn pages(&self) -> &PageTokens {
         &self.inner.pages
+    }
+
+    fn indexer(&self) -> &Arc<Indexer> {
+        &self.inner.indexer
     }
 
     fn limits(&self) -> Limits {

@@ -140,6 +140,10 @@ pub struct ChatConfig {
     pub hot_bytes: usize,
     #[serde(with = "humantime_serde")]
     pub hot_ttl: Duration,
+    #[serde(with = "humantime_serde")]
+    pub index_delay: Duration,
+    #[serde(with = "humantime_serde")]
+    pub index_look_interval: Duration,
 }
 
 /// `[log]`
@@ -213,6 +217,8 @@ impl Config {
         range("chat.hot_events", chat.hot_events as u128, 0, 10_000);
         range("chat.hot_bytes", chat.hot_bytes as u128, 0, 64 << 30);
         range("chat.hot_ttl (ms)", chat.hot_ttl.as_millis(), 1_000, 86_400_000);
+        range("chat.index_delay (ms)", chat.index_delay.as_millis(), 0, 60_000);
+        range("chat.index_look_interval (ms)", chat.index_look_interval.as_millis(), 100, 86_400_000);
         problems
     }
 }

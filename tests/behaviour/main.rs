@@ -27,4 +27,5 @@ mod policy;
 mod postgres;
 mod reactions;
 mod rooms;
+mod search;
 mod streams;

@@ -3,9 +3,11 @@
 pub(super) mod append;
 pub(super) mod events;
 pub(super) mod history;
+pub(super) mod index;
 pub(super) mod links;
 pub(super) mod messages;
 pub(super) mod rooms;
+pub(super) mod search;
 
 use super::message::Metadata;
 use crate::{

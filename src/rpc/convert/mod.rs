@@ -3,6 +3,7 @@
 mod encode;
 mod incoming;
 mod outgoing;
+mod search;
 
 pub use encode::WireEncoder;
 pub(super) use encode::reply;
@@ -11,3 +12,4 @@ pub(super) use incoming::{
     session_id, upwards, user_id,
 };
 pub(super) use outgoing::{expires, member, message, reacted, receipt, room, summary, timestamp};
+pub(super) use search::{hit, search};
