@@ -131,9 +131,9 @@ async fn insert_lists(tx: &mut Tx, room: &RoomKey, entries: &[&Entry]) -> Result
     tx.execute(statement, Args::new().with(json)).await.map(drop)
 }
 
-/// The terms with a space on both sides of each.
+/// The terms, each between spaces of its own: so each can be counted.
 fn in_a_row(entry: &Entry) -> String {
-    entry.terms.iter().fold(String::from(" "), |row, term| row + &term.text + " ")
+    entry.terms.iter().fold(String::new(), |row, term| row + " " + &term.text + " ")
 }
 
 /// Puts an entry in the place of the one that the message has, if any; without terms it has none any more.

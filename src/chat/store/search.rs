@@ -122,6 +122,13 @@ impl Wanted<'_> {
         all.join(and(dialect))
     }
 
+    /// The parts as they stand in SQLite's column of terms: each term has a space before it and, unless it is only the
+    /// beginning of one, after it.
+    fn in_a_row(&self) -> Vec<String> {
+        let row = |part: &Part| format!(" {}{}", part.terms.join("  "), if part.prefix { "" } else { " " });
+        self.query.parts.iter().map(row).collect()
+    }
+
     fn words(&self, dialect: Dialect) -> String {
         let parts: Vec<String> = self.query.parts.iter().map(|part| in_index(part, dialect)).collect();
         parts.join(and(dialect))
@@ -230,11 +237,7 @@ async fn walk_together(db: &Db, wanted: &Wanted<'_>, stretches: &[Stretch]) -> R
 }
 
 async fn walk_one(db: &Db, wanted: &Wanted<'_>, stretch: &Stretch) -> Result<Vec<Seen>> {
-    let parts = wanted.query.parts.iter().map(|part| {
-        // Terms stand between spaces; the beginning of one has no space after it.
-        format!(" {}{}", part.terms.join(" "), if part.prefix { "" } else { " " })
-    });
-    let parts: Vec<String> = parts.collect();
+    let parts = wanted.in_a_row();
     let mut conditions: Vec<String> = (0..parts.len()).map(|i| format!("instr(m.terms, ${}) > 0", i + 9)).collect();
     conditions.push(format!("($8 = '[]' OR m.sender_id {})", among(Dialect::ValueLists, 8)));
     let statement = format!(
@@ -261,10 +264,11 @@ async fn walk_one(db: &Db, wanted: &Wanted<'_>, stretch: &Stretch) -> Result<Vec
 }
 
 /// The matches, by the index, and the arguments that it takes: `columns` of a table called `m`.
-fn matches(dialect: Dialect, wanted: &Wanted<'_>, expression: String, columns: &str) -> (String, Args) {
+fn matches(dialect: Dialect, wanted: &Wanted<'_>, columns: &str) -> (String, Args) {
     let found = match dialect {
+        // CROSS: in this order, or the index would be asked anew for each message.
         Dialect::ValueLists => {
-            "search_index JOIN search_messages m ON m.id = search_index.rowid WHERE search_index MATCH $2"
+            "search_index CROSS JOIN search_messages m ON m.id = search_index.rowid WHERE search_index MATCH $2"
         }
         Dialect::ArraysAndLocks => "search_messages m WHERE m.terms @@ $2::tsquery",
     };
@@ -277,7 +281,7 @@ fn matches(dialect: Dialect, wanted: &Wanted<'_>, expression: String, columns: &
     );
     let mut args = Args::new()
         .with(wanted.project)
-        .with(expression)
+        .with(wanted.expression(dialect))
         .with(wanted.from)
         .with(wanted.until)
         .with(list(dialect, wanted.rooms.iter().map(RoomId::as_str)));
@@ -289,8 +293,7 @@ fn matches(dialect: Dialect, wanted: &Wanted<'_>, expression: String, columns: &
 
 /// The newest matches before `before`, at most `limit`.
 pub(in crate::chat) async fn newest(db: &Db, wanted: &Wanted<'_>, before: &Place, limit: usize) -> Result<Vec<Place>> {
-    let (found, mut args) =
-        matches(db.dialect(), wanted, wanted.expression(db.dialect()), "m.sent_at, m.room_id, m.seq");
+    let (found, mut args) = matches(db.dialect(), wanted, "m.sent_at, m.room_id, m.seq");
     let n = if wanted.senders.is_empty() { 6 } else { 7 };
     // All matches first: by the index of the terms, and not along the time, which would be slow where few match.
     let statement = format!(
@@ -310,6 +313,22 @@ pub(in crate::chat) async fn newest(db: &Db, wanted: &Wanted<'_>, before: &Place
 /// How well a message matches: the greater, the better. It compares only within one search.
 pub(in crate::chat) type Rank = (i64, Place);
 
+/// How well terms match, by their own text alone: what others write does not move a page. Its values are from `place` on.
+fn score(dialect: Dialect, wanted: &Wanted<'_>, place: usize) -> String {
+    match dialect {
+        // 1: a long text has a word more easily.
+        Dialect::ArraysAndLocks => format!("1000000 * ts_rank(terms, ${place}::tsquery, 1)"),
+        Dialect::ValueLists => {
+            // How often a part is there; each time more counts less.
+            let count = |at: usize| format!("((length(terms) - length(replace(terms, ${at}, ''))) / length(${at}))");
+            let parts = (place..place + wanted.query.parts.len()).map(count);
+            let sum: Vec<String> = parts.map(|count| format!("(1.0 - 1.0 / (1 + {count}))")).collect();
+            let terms = "(length(terms) - length(replace(terms, ' ', ''))) / 2";
+            format!("1000000.0 * ({}) / (10 + {terms})", sum.join(" + "))
+        }
+    }
+}
+
 /// The best of the newest `among` matches after `after`, at most `limit`.
 pub(in crate::chat) async fn best(
     db: &Db,
@@ -319,17 +338,9 @@ pub(in crate::chat) async fn best(
     limit: usize,
 ) -> Result<Vec<Rank>> {
     let dialect = db.dialect();
-    let (expression, detail, score) = match dialect {
-        // It would count how rare the names are, too: they are compared afterwards. A word that most texts have counts a
-        // millionth.
-        Dialect::ValueLists => (wanted.words(dialect), "bm25(search_index)", "-1000000000000.0 * detail"),
-        // 1: a long text has a word more easily.
-        Dialect::ArraysAndLocks => (wanted.expression(dialect), "m.terms", "1000000 * ts_rank(detail, $X::tsquery, 1)"),
-    };
-    let columns = format!("m.sent_at, m.room_id, m.seq, {detail} AS detail");
-    let (found, mut args) = matches(dialect, wanted, expression, &columns);
+    let (found, mut args) = matches(dialect, wanted, "m.sent_at, m.room_id, m.seq, m.terms");
     let n = if wanted.senders.is_empty() { 6 } else { 7 };
-    let score = score.replace("$X", &format!("${}", n + 6));
+    let score = score(dialect, wanted, n + 6);
     let statement = format!(
         "WITH found AS MATERIALIZED ({found}), \
               newest AS MATERIALIZED (SELECT * FROM found ORDER BY sent_at DESC, room_id DESC, seq DESC LIMIT ${n}), \
@@ -348,8 +359,9 @@ pub(in crate::chat) async fn best(
     args.push(after.map_or("", |(_, place)| place.room.as_str()));
     args.push(after.map_or(0, |(_, place)| place.seq));
     args.push(limit as u64);
-    if dialect == Dialect::ArraysAndLocks {
-        args.push(wanted.words(dialect));
+    match dialect {
+        Dialect::ArraysAndLocks => args.push(wanted.words(dialect)),
+        Dialect::ValueLists => wanted.in_a_row().into_iter().for_each(|part| args.push(part)),
     }
     let best: Vec<((i64,), Place)> = db.fetch_all(&statement, args).await?;
     Ok(best.into_iter().map(|((score,), place)| (score, place)).collect())
