@@ -8,6 +8,7 @@ pub(crate) enum Scenario {
     Idle,
     Rooms,
     SendsPostgres,
+    Search,
     CrossNode,
     Resume,
     FanoutNodes,
@@ -15,12 +16,13 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Fanout,
         Self::Sends,
         Self::Idle,
         Self::Rooms,
         Self::SendsPostgres,
+        Self::Search,
         Self::CrossNode,
         Self::Resume,
         Self::FanoutNodes,
@@ -34,6 +36,7 @@ impl Scenario {
             Self::Idle => "idle",
             Self::Rooms => "rooms",
             Self::SendsPostgres => "sends-postgres",
+            Self::Search => "search",
             Self::CrossNode => "cross-node",
             Self::Resume => "resume",
             Self::FanoutNodes => "fanout-nodes",

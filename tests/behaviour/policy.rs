@@ -126,6 +126,12 @@ fn rows(room: &str) -> Vec<Row> {
             action("read"),
             wire::ListMessagesRequest { room_id: room_id(), ..Default::default() },
         ),
+        row(
+            "ChatService/SearchMessages",
+            "",
+            action("read"),
+            wire::SearchMessagesRequest { query: "own".into(), room_ids: vec![room_id()], ..Default::default() },
+        ),
         row("RoomService/CreateRoom", "", Needs::Nothing, wire::CreateRoomRequest::default()),
         row("RoomService/ListRooms", "", Needs::Nothing, wire::ListRoomsRequest::default()),
         row("RoomService/GetDirectRoom", "", Needs::Nothing, wire::GetDirectRoomRequest { user_id: "somebody".into() }),

@@ -74,18 +74,22 @@ async fn many_rooms_are_searched_like_few() {
     let mut ana = server.user("ana").await;
     let mut eve = server.user("eve").await;
     // More than are named to the index one by one.
-    for n in 0..80 {
+    for n in 0..520 {
         let (mine, theirs) = (format!("mine-{n}"), format!("theirs-{n}"));
         ana.create_room(&mine, RoomKind::Private, &[]).await;
-        ana.say(&mine, &format!("word {n}")).await;
-        eve.create_room(&theirs, RoomKind::Private, &[]).await;
-        eve.say(&theirs, "word").await;
+        if n < 40 {
+            eve.create_room(&theirs, RoomKind::Private, &[]).await;
+            eve.say(&theirs, "word").await;
+        }
+    }
+    for n in 0..520 {
+        ana.say(&format!("mine-{n}"), &format!("word {n}")).await;
     }
     ana.say("mine-40", "needle").await;
-    let expected: Vec<String> = (0..80).rev().map(|n| format!("word {n}")).collect();
+    let expected: Vec<String> = (0..520).rev().map(|n| format!("word {n}")).collect();
     for order in [1, 2] {
         let mut search = query("word");
-        (search.page_size, search.order) = (9, order);
+        (search.page_size, search.order) = (30, order);
         let mut found = texts(&ana, search).await;
         if order == 2 {
             found.sort_by_key(|text| std::cmp::Reverse(text["word ".len()..].parse::<u32>().unwrap()));
