@@ -12,14 +12,14 @@ use crate::{
     bus::{Bus, Ear, Keep, LocalBus, RedisBus, ear},
     chat::{
         Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Indexer, IndexerOptions, Limits,
-        LogOptions, PageTokens, Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Watch,
-        WatchOptions,
+        LogOptions, PageTokens, Publisher, PublisherParts, Pulse, ReceiptOptions, ReceiptParts, Receipts, Renewals,
+        Retention, RetentionOptions, Teller, Typing, TypingParts, Watch, WatchOptions, moderation::Blocks,
     },
     clock::{Clock, SystemClock},
     config::{Config, DatabaseConfig},
     db::Db,
     error::Error,
-    hub::{Hub, HubOptions},
+    hub::{Attendance, Hub, HubOptions},
     id::{ProjectId, UserId, UserKey},
     identity::{self, KeyRing, Tokens},
     lifecycle::{self, Draining, Signals, Tasks},
@@ -45,6 +45,7 @@ pub struct App {
     health: HealthReporter,
     stop: CancellationToken,
     stop_writing: CancellationToken,
+    stop_receipts: CancellationToken,
     stop_bus: CancellationToken,
     drain_timeout: Duration,
     reconnect_spread: Duration,
@@ -92,6 +93,26 @@ impl App {
             metrics.clone(),
             config.stream.catch_up_concurrency,
         );
+        let typing_parts = TypingParts {
+            node,
+            db: db.clone(),
+            hub: hub.clone(),
+            bus: bus.clone(),
+            encoder: encoder.clone(),
+            clock: clock.clone(),
+        };
+        let typing = Typing::new(config.chat.typing_timeout, typing_parts);
+        let receipt_options =
+            ReceiptOptions { interval: config.chat.receipt_interval, queue: config.chat.receipt_queue };
+        let receipt_parts = ReceiptParts {
+            node,
+            db: db.clone(),
+            hub: hub.clone(),
+            bus: bus.clone(),
+            encoder: encoder.clone(),
+            metrics: metrics.clone(),
+        };
+        let (receipts, flusher, devices) = Receipts::new(receipt_options, receipt_parts);
         let feed_options = FeedOptions {
             max_replay_events: config.chat.max_replay_events,
             queue_bytes: config.stream.queue_bytes,
@@ -102,19 +123,31 @@ impl App {
             db.clone(),
             hub.clone(),
             history.clone(),
+            typing.clone(),
             encoder.clone(),
             clock.clone(),
             metrics.clone(),
+            receipts.clone(),
         );
+        let of_typing = typing.clone();
+        hub.on_attendance(Box::new(move |user, what| {
+            if let Attendance::Closed { last: true, .. } = what {
+                of_typing.gone(user);
+            }
+        }));
 
-        let (stop, stop_writing) = (CancellationToken::new(), CancellationToken::new());
+        let (stop, stop_writing, stop_receipts) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let (committed, to_publish) = mpsc::channel(COMMITTED_BATCHES);
         let log_options = LogOptions {
             queue_bytes: config.chat.append_queue_bytes,
             batch: config.chat.append_batch,
             appenders: if db.is_shared() { config.database.write_connections as usize } else { 1 },
+            lane_wait: config.chat.lane_wait,
+            lane_wait_bytes: config.chat.lane_wait_bytes,
         };
-        let (log, appenders) = Appender::new(log_options, db.clone(), clock.clone(), committed, metrics.clone());
+        let (log, appenders) =
+            Appender::new(log_options, db.clone(), clock.clone(), committed, metrics.clone(), receipts.clone());
         for appender in appenders {
             tasks.spawn("appender", appender.run(stop_writing.clone()));
         }
@@ -123,6 +156,8 @@ impl App {
             IndexerOptions { delay: config.chat.index_delay, look_interval: config.chat.index_look_interval };
         let indexer = Indexer::new(indexer_options, db.clone());
         tasks.spawn("indexer", indexer.clone().run(stop.clone()));
+        let teller = Teller::new(node, bus.clone());
+        let blocks = Arc::new(Blocks::new(db.clone(), hub.clone(), encoder.clone(), teller));
         let publisher_parts = PublisherParts {
             node,
             db: db.clone(),
@@ -131,16 +166,22 @@ impl App {
             hot,
             indexer: indexer.clone(),
             renewals: renewals.clone(),
+            blocks: blocks.clone(),
+            typing: typing.clone(),
+            receipts: receipts.clone(),
             encoder: encoder.clone(),
             metrics: metrics.clone(),
         };
         let (publisher, links) = Publisher::new(publisher_parts, to_publish, ear);
         tasks.spawn("publisher", publisher.run());
+        tasks.spawn("receipts", flusher.run(stop_receipts.clone()));
+        tasks.spawn("devices", devices.run(stop.clone()));
         let watch_options =
             WatchOptions { interval: config.chat.check_interval, interval_alone: config.chat.check_interval_alone };
         let watch =
             Watch::new(watch_options, db.clone(), hub.clone(), bus.clone(), clock.clone(), metrics.clone(), links);
         tasks.spawn("watch", watch.run(stop.clone()));
+        tasks.spawn("typing", typing.clone().run(stop.clone()));
         let pulse = Pulse::new(hub.clone(), encoder.clone(), clock.clone(), config.stream.heartbeat_interval);
         tasks.spawn("pulse", pulse.run(stop.clone()));
         let retention_options =
@@ -152,7 +193,8 @@ impl App {
             rooms_per_user: config.chat.max_rooms_per_user,
             members_per_room: config.chat.max_members_per_room,
         };
-        let chat = Chat::new(log, db.clone(), history, PageTokens::new(keys.page_tokens()), indexer, limits);
+        let chat =
+            Chat::new(log, db.clone(), history, blocks, receipts, PageTokens::new(keys.page_tokens()), indexer, limits);
         let (health, draining) = (HealthReporter::new(), Draining::default());
         let services = Services {
             chat,
@@ -160,6 +202,7 @@ impl App {
             hub: hub.clone(),
             bus,
             renewals,
+            typing,
             tokens,
             clock,
             metrics: metrics.clone(),
@@ -178,6 +221,7 @@ impl App {
             health,
             stop,
             stop_writing,
+            stop_receipts,
             stop_bus,
             drain_timeout: config.server.drain_timeout,
             reconnect_spread: config.server.reconnect_spread,
@@ -225,8 +269,10 @@ impl App {
                 match ended? {
                     // Only when nobody can send any more does the log write its last,
                     "listener" => self.stop_writing.cancel(),
+                    // then the receipts, those of the last senders among them,
+                    "publisher" => self.stop_receipts.cancel(),
                     // and only then is the last told to other nodes.
-                    "publisher" => self.stop_bus.cancel(),
+                    "receipts" => self.stop_bus.cancel(),
                     _ => {}
                 }
             }
@@ -258,7 +304,8 @@ fn warn_of_few_files(max_connections: usize) {
 }
 
 /// What health reports on.
-const SERVICES: [&str; 3] = ["", "relay.chat.v1.ChatService", "relay.chat.v1.RoomService"];
+const SERVICES: [&str; 4] =
+    ["", "relay.chat.v1.ChatService", "relay.chat.v1.RoomService", "relay.chat.v1.ModerationService"];
 
 /// Tells every stream to move, gives them the time that they were told to take, and ends those that are still there.
 async fn drain(hub: &Hub, encoder: &dyn Encoder, spread: Duration, at_most: Instant) {
@@ -340,9 +387,10 @@ pub fn check(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A token of `user` in `project`, signed with the key of the server that has this configuration.
-pub fn mint_token(config: &Config, user: &str, project: &str, ttl: Duration) -> Result<String, Failure> {
+/// A token of `user` in `project`, whose admin they are if it says so, signed with the key of the server that has this
+/// configuration.
+pub fn mint_token(config: &Config, user: &str, project: &str, admin: bool, ttl: Duration) -> Result<String, Failure> {
     let keys = KeyRing::load(&config.auth, &config.server.data_dir)?;
     let user = UserKey { project: ProjectId::parse(project, "--project")?, user: UserId::parse(user, "--user")? };
-    Ok(identity::mint(&keys, &user, SystemClock.now(), ttl)?)
+    Ok(identity::mint(&keys, &user, admin, SystemClock.now(), ttl)?)
 }

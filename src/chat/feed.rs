@@ -9,9 +9,11 @@ use super::{
     frame::{self, Encoder, Frame, RoomResume, Verdict},
     gather::Gather,
     history::{History, Page},
+    receipts::Receipts,
     room_of,
     store::{self, rooms::Followed as Standing},
     topic,
+    typing::Typing,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -49,6 +51,8 @@ pub struct Feed {
     encoder: Arc<dyn Encoder>,
     clock: Arc<dyn Clock>,
     looks: Gather<UserKey, Vec<Standing>>,
+    typing: Arc<Typing>,
+    receipts: Receipts,
     tasks: TaskTracker,
     metrics: Arc<Metrics>,
 }
@@ -60,9 +64,11 @@ impl Feed {
         db: Db,
         hub: Arc<Hub>,
         history: Arc<History>,
+        typing: Arc<Typing>,
         encoder: Arc<dyn Encoder>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
+        receipts: Receipts,
     ) -> Arc<Self> {
         let reads = db.clone();
         let looks = Gather::start(move |users: Vec<UserKey>| {
@@ -70,7 +76,8 @@ impl Feed {
             Box::pin(async move { store::rooms::followed(&db, &users).await })
         });
         let tasks = TaskTracker::new();
-        let feed = Arc::new(Self { options, db, hub, history, encoder, clock, looks, tasks, metrics });
+        let feed =
+            Arc::new(Self { options, db, hub, history, encoder, clock, looks, typing, receipts, tasks, metrics });
         let weak = Arc::downgrade(&feed);
         feed.hub.on_behind(Box::new(move |session| {
             if let Some(feed) = weak.upgrade() {
@@ -82,7 +89,7 @@ impl Feed {
     }
 
     /// Opens a session that carries everything in the caller's rooms from `positions` on. Its first frame waits at once;
-    /// what was missed follows.
+    /// what was missed follows; with `memberships`, after how the caller stands in each room.
     ///
     /// # Errors
     /// FIELD_INVALID for a room that is listed twice, TOO_MANY_STREAMS.
@@ -91,6 +98,7 @@ impl Feed {
         caller: UserKey,
         expires_at: Timestamp,
         positions: Vec<(RoomId, u64)>,
+        memberships: bool,
     ) -> Result<Arc<Session>> {
         let mut held = HashMap::with_capacity(positions.len());
         for (i, (room, position)) in positions.into_iter().enumerate() {
@@ -106,8 +114,19 @@ impl Feed {
         })?;
         let (feed, opened) = (self.clone(), session.clone());
         self.tasks.spawn(async move {
-            match feed.resume(&opened, held).await {
-                Ok(missed) => feed.serve(opened, Some(missed)).await,
+            let resumed = async {
+                let missed = feed.resume(&opened, held).await?;
+                if memberships {
+                    // After the rooms were looked at: what changes from here on comes as it happens.
+                    feed.receipts.tell_all(&opened).await?;
+                }
+                Ok(missed)
+            };
+            match resumed.await {
+                Ok(missed) => {
+                    feed.typing.greet(&opened);
+                    feed.serve(opened, Some(missed)).await;
+                }
                 Err(error) => opened.end(error),
             }
         });

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{event::Event, message::Message};
+use super::{
+    event::Event,
+    message::Message,
+    receipts::{Cursors, Membership},
+};
 use crate::{
     clock::Timestamp,
     hub::{Batch, SessionId},
-    id::{RoomId, UserKey},
+    id::{RoomId, UserId, UserKey},
 };
 
 /// A frame that is no event.
@@ -21,6 +25,10 @@ pub enum Frame {
     Heartbeat { now: Timestamp, positions: Vec<(RoomId, u64)> },
     TokenExpiring { at: Timestamp },
     Drain { reconnect_after: Duration },
+    Block { user: UserId, blocked: bool },
+    Typing { room: RoomId, users: Vec<UserId>, count: usize },
+    Memberships(Vec<Membership>),
+    Receipts { room: RoomId, receipts: Vec<(UserId, Cursors)>, partial: bool },
 }
 
 /// How a stream stands to a room.

@@ -19,12 +19,15 @@ use super::{
     event::{Event, fitting},
     frame::{self, Encoder, Frame, RoomResume, Verdict},
     hot::Hot,
+    moderation::Blocks,
     notice::Notice,
     piece::{Mark, Piece},
+    receipts::Receipts,
     renewals::Renewals,
     room_of,
     search::Indexer,
     store, topic,
+    typing::Typing,
     watch::Agenda,
 };
 use crate::{
@@ -89,6 +92,12 @@ pub struct PublisherParts {
     pub indexer: Arc<Indexer>,
     /// Renewals of sessions on other nodes.
     pub renewals: Arc<Renewals>,
+    /// Whom users have blocked.
+    pub blocks: Arc<Blocks>,
+    /// Who types.
+    pub typing: Arc<Typing>,
+    /// How far members have got and read.
+    pub receipts: Receipts,
     /// How events become bytes.
     pub encoder: Arc<dyn Encoder>,
     /// What it counts.
@@ -182,6 +191,7 @@ impl Publisher {
     }
 
     fn heard(&mut self, heard: Heard) {
+        self.parts.receipts.heard(&heard);
         match heard {
             Heard::Message(channel, payload) => match Bulletin::decode(&payload) {
                 Some((origin, _)) if origin == self.parts.node => {}
@@ -210,7 +220,11 @@ impl Publisher {
                     self.deliver(&topic, piece);
                 }
             }
-            Bulletin::Notice(Notice::Typing { .. }) => {}
+            Bulletin::Notice(Notice::Typing { room, user, typing }) => self.parts.typing.heard(&room, &user, typing),
+            Bulletin::Notice(Notice::Block { user, other }) => self.parts.blocks.heard(user, other),
+            Bulletin::Notice(notice @ (Notice::Receipts { .. } | Notice::Settings { .. })) => {
+                self.parts.receipts.noticed(notice);
+            }
             Bulletin::Joined { user, room, position } => self.found(Finding::Joined(user, room, position)),
             Bulletin::Renew { user, session, expires_at } => {
                 self.parts.renewals.asked(origin, &self.parts.hub, &user, session, expires_at);
@@ -268,9 +282,12 @@ impl Publisher {
                 Mark::Left(user) => {
                     self.publish(topic, piece, start, position);
                     start = position + 1;
+                    self.parts.typing.left(&room, user);
                     self.parts.hub.unfollow(&room.user(user), topic, position, &self.left(&room));
                 }
+                Mark::Created(_) => self.parts.typing.sent(&room, || piece.batch().frame(position)),
                 Mark::Ended => {
+                    self.parts.typing.ended(&room);
                     self.publish(topic, piece, start, position);
                     start = position + 1;
                     self.end(topic);
@@ -279,6 +296,9 @@ impl Publisher {
             }
         }
         self.publish(topic, piece, start, piece.last());
+        if let Some(newest) = piece.newest_message() {
+            self.parts.receipts.reaches(&room, newest);
+        }
         self.parts.hot.insert(&room, piece);
     }
 
@@ -296,6 +316,7 @@ impl Publisher {
         let frame = self.parts.encoder.frame(&Frame::Resumed(vec![joined]));
         // The verdict goes ahead of the first event: nothing else is published until this returns.
         self.parts.hub.follow(&room.user(user), topic, position, &frame, next);
+        self.parts.receipts.joined(room, user);
     }
 
     fn end(&self, topic: &Topic) {

@@ -119,6 +119,12 @@ fn rows(room: &str) -> Vec<Row> {
             action("send, react"),
             wire::RemoveReactionRequest { room_id: room_id(), seq, emoji },
         ),
+        row(
+            "ChatService/SkipLane",
+            "",
+            action("send, react"),
+            wire::SkipLaneRequest { room_id: room_id(), lane_id: "l".into(), first_client_seq: 1, last_client_seq: 0 },
+        ),
         row("ChatService/GetMessage", "", action("read"), wire::GetMessageRequest { room_id: room_id(), seq }),
         row(
             "ChatService/ListMessages",
@@ -131,6 +137,12 @@ fn rows(room: &str) -> Vec<Row> {
             "",
             action("read"),
             wire::SearchMessagesRequest { query: "own".into(), room_ids: vec![room_id()], ..Default::default() },
+        ),
+        row(
+            "ChatService/SetTyping",
+            "",
+            action("send, react"),
+            wire::SetTypingRequest { room_id: room_id(), typing: true },
         ),
         row("RoomService/CreateRoom", "", Needs::Nothing, wire::CreateRoomRequest::default()),
         row("RoomService/ListRooms", "", Needs::Nothing, wire::ListRoomsRequest::default()),

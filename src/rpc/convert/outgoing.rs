@@ -144,6 +144,6 @@ pub(in crate::rpc) fn summary(summary: &RoomSummary, caller: &UserId) -> wire::R
         membership: summary.membership.as_ref().map(member),
         direct_user_id: summary.room.other(caller).map(UserId::to_string).unwrap_or_default(),
         room: Some(room(&summary.room)),
-        state: None,
+        state: summary.state.as_ref().map(super::receipts::membership),
     }
 }
