@@ -9,6 +9,7 @@ pub(crate) enum Scenario {
     Rooms,
     Lanes,
     SendsPostgres,
+    Search,
     CrossNode,
     Resume,
     FanoutNodes,
@@ -18,13 +19,14 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Fanout,
         Self::Sends,
         Self::Idle,
         Self::Rooms,
         Self::Lanes,
         Self::SendsPostgres,
+        Self::Search,
         Self::CrossNode,
         Self::Resume,
         Self::FanoutNodes,
@@ -41,6 +43,7 @@ impl Scenario {
             Self::Rooms => "rooms",
             Self::Lanes => "lanes",
             Self::SendsPostgres => "sends-postgres",
+            Self::Search => "search",
             Self::CrossNode => "cross-node",
             Self::Resume => "resume",
             Self::FanoutNodes => "fanout-nodes",

@@ -15,6 +15,7 @@ mod readers;
 mod receipts;
 mod resume;
 mod rooms;
+mod search;
 mod senders;
 mod sends;
 mod sends_postgres;
@@ -71,7 +72,10 @@ async fn with_services(scenario: Scenario, services: &Services, args: &Args, rep
         (Scenario::SendsPostgres, Some(program), Some(postgres), _) => {
             sends_postgres::run(program, postgres, args, report).await
         }
-        (Scenario::SendsPostgres, Some(_), None, _) => report.leave_out(name, "there is no RELAY_TEST_POSTGRES_URL"),
+        (Scenario::Search, Some(program), Some(postgres), _) => search::run(program, postgres, args, report).await,
+        (Scenario::SendsPostgres | Scenario::Search, Some(_), None, _) => {
+            report.leave_out(name, "there is no RELAY_TEST_POSTGRES_URL")
+        }
         (Scenario::FanoutNodes, program, _, Some(both)) => {
             let cluster = match program {
                 Some(program) => Some(cluster(program, both, args).await?),
