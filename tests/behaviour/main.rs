@@ -26,5 +26,6 @@ mod nodes;
 mod policy;
 mod postgres;
 mod reactions;
+mod receipts;
 mod rooms;
 mod streams;
