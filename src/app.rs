@@ -13,13 +13,13 @@ use crate::{
     chat::{
         Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Limits, LogOptions, PageTokens,
         Publisher, PublisherParts, Pulse, ReceiptOptions, ReceiptParts, Receipts, Renewals, Retention,
-        RetentionOptions, Watch, WatchOptions,
+        RetentionOptions, Teller, Typing, TypingParts, Watch, WatchOptions, moderation::Blocks,
     },
     clock::{Clock, SystemClock},
     config::{Config, DatabaseConfig},
     db::Db,
     error::Error,
-    hub::{Hub, HubOptions},
+    hub::{Attendance, Hub, HubOptions},
     id::{ProjectId, UserId, UserKey},
     identity::{self, KeyRing, Tokens},
     lifecycle::{self, Draining, Signals, Tasks},
@@ -93,6 +93,15 @@ impl App {
             metrics.clone(),
             config.stream.catch_up_concurrency,
         );
+        let typing_parts = TypingParts {
+            node,
+            db: db.clone(),
+            hub: hub.clone(),
+            bus: bus.clone(),
+            encoder: encoder.clone(),
+            clock: clock.clone(),
+        };
+        let typing = Typing::new(config.chat.typing_timeout, typing_parts);
         let receipt_options =
             ReceiptOptions { interval: config.chat.receipt_interval, queue: config.chat.receipt_queue };
         let receipt_parts = ReceiptParts {
@@ -114,11 +123,18 @@ impl App {
             db.clone(),
             hub.clone(),
             history.clone(),
+            typing.clone(),
             encoder.clone(),
             clock.clone(),
             metrics.clone(),
             receipts.clone(),
         );
+        let of_typing = typing.clone();
+        hub.on_attendance(Box::new(move |user, what| {
+            if let Attendance::Closed { last: true, .. } = what {
+                of_typing.gone(user);
+            }
+        }));
 
         let (stop, stop_writing, stop_receipts) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -127,6 +143,8 @@ impl App {
             queue_bytes: config.chat.append_queue_bytes,
             batch: config.chat.append_batch,
             appenders: if db.is_shared() { config.database.write_connections as usize } else { 1 },
+            lane_wait: config.chat.lane_wait,
+            lane_wait_bytes: config.chat.lane_wait_bytes,
         };
         let (log, appenders) =
             Appender::new(log_options, db.clone(), clock.clone(), committed, metrics.clone(), receipts.clone());
@@ -134,6 +152,8 @@ impl App {
             tasks.spawn("appender", appender.run(stop_writing.clone()));
         }
         let renewals = Arc::new(Renewals::new(node, bus.clone()));
+        let teller = Teller::new(node, bus.clone());
+        let blocks = Arc::new(Blocks::new(db.clone(), hub.clone(), encoder.clone(), teller));
         let publisher_parts = PublisherParts {
             node,
             db: db.clone(),
@@ -141,6 +161,8 @@ impl App {
             bus: bus.clone(),
             hot,
             renewals: renewals.clone(),
+            blocks: blocks.clone(),
+            typing: typing.clone(),
             receipts: receipts.clone(),
             encoder: encoder.clone(),
             metrics: metrics.clone(),
@@ -154,6 +176,7 @@ impl App {
         let watch =
             Watch::new(watch_options, db.clone(), hub.clone(), bus.clone(), clock.clone(), metrics.clone(), links);
         tasks.spawn("watch", watch.run(stop.clone()));
+        tasks.spawn("typing", typing.clone().run(stop.clone()));
         let pulse = Pulse::new(hub.clone(), encoder.clone(), clock.clone(), config.stream.heartbeat_interval);
         tasks.spawn("pulse", pulse.run(stop.clone()));
         let retention_options =
@@ -165,7 +188,7 @@ impl App {
             rooms_per_user: config.chat.max_rooms_per_user,
             members_per_room: config.chat.max_members_per_room,
         };
-        let chat = Chat::new(log, db.clone(), history, PageTokens::new(keys.page_tokens()), limits, receipts);
+        let chat = Chat::new(log, db.clone(), history, blocks, receipts, PageTokens::new(keys.page_tokens()), limits);
         let (health, draining) = (HealthReporter::new(), Draining::default());
         let services = Services {
             chat,
@@ -173,6 +196,7 @@ impl App {
             hub: hub.clone(),
             bus,
             renewals,
+            typing,
             tokens,
             clock,
             metrics: metrics.clone(),
@@ -274,7 +298,8 @@ fn warn_of_few_files(max_connections: usize) {
 }
 
 /// What health reports on.
-const SERVICES: [&str; 3] = ["", "relay.chat.v1.ChatService", "relay.chat.v1.RoomService"];
+const SERVICES: [&str; 4] =
+    ["", "relay.chat.v1.ChatService", "relay.chat.v1.RoomService", "relay.chat.v1.ModerationService"];
 
 /// Tells every stream to move, gives them the time that they were told to take, and ends those that are still there.
 async fn drain(hub: &Hub, encoder: &dyn Encoder, spread: Duration, at_most: Instant) {
@@ -356,9 +381,10 @@ pub fn check(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A token of `user` in `project`, signed with the key of the server that has this configuration.
-pub fn mint_token(config: &Config, user: &str, project: &str, ttl: Duration) -> Result<String, Failure> {
+/// A token of `user` in `project`, whose admin they are if it says so, signed with the key of the server that has this
+/// configuration.
+pub fn mint_token(config: &Config, user: &str, project: &str, admin: bool, ttl: Duration) -> Result<String, Failure> {
     let keys = KeyRing::load(&config.auth, &config.server.data_dir)?;
     let user = UserKey { project: ProjectId::parse(project, "--project")?, user: UserId::parse(user, "--user")? };
-    Ok(identity::mint(&keys, &user, SystemClock.now(), ttl)?)
+    Ok(identity::mint(&keys, &user, admin, SystemClock.now(), ttl)?)
 }

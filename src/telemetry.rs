@@ -90,6 +90,7 @@ pub struct Metrics {
     pub fell_behind: Counter,
     pub commits: Histogram,
     pub commit_size: Histogram,
+    pub lane_waiting: Gauge,
     pub gaps: Counter,
     pub repairs: Counter,
     pub checks: Counter,
@@ -118,6 +119,7 @@ impl Metrics {
             fell_behind: Counter::default(),
             commits: Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0]),
             commit_size: Histogram::new([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0]),
+            lane_waiting: Gauge::default(),
             gaps: Counter::default(),
             repairs: Counter::default(),
             checks: Counter::default(),
@@ -145,6 +147,7 @@ impl Metrics {
         r.register("sessions_fell_behind", "Times a stream was switched to the log", self.fell_behind.clone());
         r.register("commit_seconds", "Time from a batch's first statement to its commit", self.commits.clone());
         r.register("commit_writes", "Writes committed together", self.commit_size.clone());
+        r.register("lane_waiting", "Messages that wait for others of their lane", self.lane_waiting.clone());
         r.register("early_events", "Pieces of events that came before what belongs before them", self.gaps.clone());
         r.register("repairs", "Times a room's log was read because events did not come", self.repairs.clone());
         r.register("position_checks", "Times rooms' positions were compared with the database", self.checks.clone());

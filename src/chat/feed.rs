@@ -13,6 +13,7 @@ use super::{
     room_of,
     store::{self, rooms::Followed as Standing},
     topic,
+    typing::Typing,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -50,6 +51,7 @@ pub struct Feed {
     encoder: Arc<dyn Encoder>,
     clock: Arc<dyn Clock>,
     looks: Gather<UserKey, Vec<Standing>>,
+    typing: Arc<Typing>,
     receipts: Receipts,
     tasks: TaskTracker,
     metrics: Arc<Metrics>,
@@ -62,6 +64,7 @@ impl Feed {
         db: Db,
         hub: Arc<Hub>,
         history: Arc<History>,
+        typing: Arc<Typing>,
         encoder: Arc<dyn Encoder>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
@@ -73,7 +76,8 @@ impl Feed {
             Box::pin(async move { store::rooms::followed(&db, &users).await })
         });
         let tasks = TaskTracker::new();
-        let feed = Arc::new(Self { options, db, hub, history, encoder, clock, looks, receipts, tasks, metrics });
+        let feed =
+            Arc::new(Self { options, db, hub, history, encoder, clock, looks, typing, receipts, tasks, metrics });
         let weak = Arc::downgrade(&feed);
         feed.hub.on_behind(Box::new(move |session| {
             if let Some(feed) = weak.upgrade() {
@@ -119,7 +123,10 @@ impl Feed {
                 Ok(missed)
             };
             match resumed.await {
-                Ok(missed) => feed.serve(opened, Some(missed)).await,
+                Ok(missed) => {
+                    feed.typing.greet(&opened);
+                    feed.serve(opened, Some(missed)).await;
+                }
                 Err(error) => opened.end(error),
             }
         });

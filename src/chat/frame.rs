@@ -25,6 +25,8 @@ pub enum Frame {
     Heartbeat { now: Timestamp, positions: Vec<(RoomId, u64)> },
     TokenExpiring { at: Timestamp },
     Drain { reconnect_after: Duration },
+    Block { user: UserId, blocked: bool },
+    Typing { room: RoomId, users: Vec<UserId>, count: usize },
     Memberships(Vec<Membership>),
     Receipts { room: RoomId, receipts: Vec<(UserId, Cursors)>, partial: bool },
 }

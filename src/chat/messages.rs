@@ -8,11 +8,13 @@ use super::{
     Chat,
     event::EventBody,
     log::{Unit, replace_mentions, require_mentioned},
-    membership::{require, require_reader},
+    membership::{refuse_silenced, require, require_reader},
     message::{
         Content, MAX_EMOJI_PER_MESSAGE, MAX_EMOJI_PER_USER, Message, NewMessage, ReactionSummary, Receipt, check_emoji,
     },
+    moderation::check_reason,
     page::{self, Page},
+    pins::drop_pin,
     policy::{self, Action},
     receipts::MessageStatus,
     store,
@@ -85,6 +87,7 @@ impl Chat {
                 Box::pin(async move {
                     let key = caller.room(room);
                     let own = require(unit, &key, &caller.user, Action::ChangeOwnMessage).await?;
+                    refuse_silenced(unit, &key, &own).await?;
                     let mut message = find(unit, &key, seq).await?;
                     if message.sender != caller.user {
                         return Err(Error::new(Reason::RoleInsufficient, "only its sender edits a message"));
@@ -105,8 +108,9 @@ impl Chat {
             .await
     }
 
-    /// Deletes a message and leaves a tombstone. Deleting again changes nothing.
-    pub async fn delete(&self, caller: UserKey, room: RoomId, seq: u64) -> Result<()> {
+    /// Deletes a message and leaves a tombstone, for the reason that is given, if any. Deleting again changes nothing.
+    pub async fn delete(&self, caller: UserKey, room: RoomId, seq: u64, reason: String) -> Result<()> {
+        check_reason(&reason)?;
         self.log()
             .write(Some(caller.room(room.clone())), 0, move |unit| {
                 Box::pin(async move {
@@ -118,8 +122,9 @@ impl Chat {
                     if message.deleted.is_some() {
                         return Ok(());
                     }
-                    store::messages::delete(&mut unit.tx, &key, seq, &caller.user, unit.now).await?;
-                    unit.append(&key, &caller.user, EventBody::MessageDeleted { seq }).await.map(drop)
+                    drop_pin(unit, &key, &caller.user, seq).await?;
+                    store::messages::delete(&mut unit.tx, &key, seq, &caller.user, &reason, unit.now).await?;
+                    unit.append(&key, &caller.user, EventBody::MessageDeleted { seq, reason }).await.map(drop)
                 })
             })
             .await
@@ -132,7 +137,8 @@ impl Chat {
             .write(Some(caller.room(room.clone())), 0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
-                    require(unit, &key, &caller.user, Action::React).await?;
+                    let own = require(unit, &key, &caller.user, Action::React).await?;
+                    refuse_silenced(unit, &key, &own).await?;
                     refuse_deleted(&find(unit, &key, seq).await?)?;
                     if reacted_already(unit, &key, seq, &emoji, &caller.user).await? {
                         return Ok(());
@@ -260,11 +266,11 @@ fn not_found(seq: u64) -> Error {
     Error::new(Reason::MessageNotFound, format!("the room has no message {seq}"))
 }
 
-async fn find(unit: &mut Unit, room: &RoomKey, seq: u64) -> Result<Message> {
+pub(super) async fn find(unit: &mut Unit, room: &RoomKey, seq: u64) -> Result<Message> {
     store::messages::get_for_change(&mut unit.tx, room, seq).await?.ok_or_else(|| not_found(seq))
 }
 
-fn refuse_deleted(message: &Message) -> Result<()> {
+pub(super) fn refuse_deleted(message: &Message) -> Result<()> {
     match message.deleted {
         Some(_) => Err(Error::new(Reason::MessageDeleted, "the message was deleted")),
         None => Ok(()),

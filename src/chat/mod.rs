@@ -3,7 +3,10 @@
 //! | file        | job                                                                        |
 //! |-------------|----------------------------------------------------------------------------|
 //! | `rooms`, `members`, `messages` | what callers ask for, one function each                 |
+//! | `moderation`, `pins` | the same for bans, mutes, blocks, reports and pinned messages      |
 //! | `membership` | the steps that they share                                                 |
+//! | `lanes`     | numbers of a lane are skipped                                              |
+//! | `lane`, `ranges` | how far a lane has come: what it takes next, what it passed over     |
 //! | `policy`    | who may do what                                                            |
 //! | `log`       | the one way in which anything is written: numbered and committed together  |
 //! | `publish`   | what happened goes to the sessions of this node, in order                  |
@@ -15,6 +18,7 @@
 //! | `notice`    | what nodes tell each other beside events                                   |
 //! | `receipts`  | how far members have got and read, and what they have set                  |
 //! | `renewals`  | a stream's token is renewed wherever the stream is                         |
+//! | `typing`    | who types, never stored                                                    |
 //! | `feed`      | opening a session, and serving it from the log until it is live            |
 //! | `pulse`     | heartbeats, expiring tokens                                                |
 //! | `retention` | forgetting old events and deleted rooms                                    |
@@ -30,23 +34,29 @@ mod frame;
 mod gather;
 mod history;
 mod hot;
+mod lane;
+mod lanes;
 mod log;
 mod members;
 mod membership;
 pub mod message;
 mod messages;
+pub mod moderation;
 mod notice;
 mod page;
 mod piece;
+pub mod pins;
 pub mod policy;
 mod publish;
 mod pulse;
+mod ranges;
 mod receipts;
 mod renewals;
 mod retention;
 pub mod room;
 mod rooms;
 mod store;
+mod typing;
 mod watch;
 
 use std::{fmt, sync::Arc};
@@ -59,6 +69,7 @@ pub use history::History;
 pub use hot::{Hot, HotOptions};
 pub use log::{Appender, Log, LogOptions, Reply};
 pub use messages::{Listed, Range, Reacted};
+pub use notice::Teller;
 pub use page::{Page, PageTokens};
 pub use publish::{Links, Publisher, PublisherParts};
 pub use pulse::Pulse;
@@ -69,8 +80,10 @@ pub use receipts::{
 pub use renewals::Renewals;
 pub use retention::{Retention, RetentionOptions};
 pub use rooms::RoomScope;
+pub use typing::{Typing, TypingParts};
 pub use watch::{Watch, WatchOptions};
 
+use self::moderation::Blocks;
 use crate::{db::Db, hub::Topic, id::RoomKey};
 
 /// How much of each there may be.
@@ -94,13 +107,22 @@ struct Inner {
     history: Arc<History>,
     pages: PageTokens,
     limits: Limits,
+    blocks: Arc<Blocks>,
     receipts: Receipts,
 }
 
 impl Chat {
-    /// Chat that writes to `log` and `receipts`, and reads from `history` and `db`.
-    pub fn new(log: Log, db: Db, history: Arc<History>, pages: PageTokens, limits: Limits, receipts: Receipts) -> Self {
-        Self { inner: Arc::new(Inner { log, db, history, pages, limits, receipts }) }
+    /// Chat that writes to `log` and `receipts`, reads from `history` and `db`, and tells devices through `blocks`.
+    pub fn new(
+        log: Log,
+        db: Db,
+        history: Arc<History>,
+        blocks: Arc<Blocks>,
+        receipts: Receipts,
+        pages: PageTokens,
+        limits: Limits,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { log, db, history, pages, limits, blocks, receipts }) }
     }
 
     /// Whether the database answers.
@@ -118,6 +140,10 @@ impl Chat {
 
     fn history(&self) -> &Arc<History> {
         &self.inner.history
+    }
+
+    fn blocks(&self) -> &Blocks {
+        &self.inner.blocks
     }
 
     fn pages(&self) -> &PageTokens {

@@ -27,6 +27,13 @@ pub(super) enum Notice {
         /// Whether they do.
         typing: bool,
     },
+    /// On the user's channel: they blocked a user, or took it back. The database says which.
+    Block {
+        /// Who did.
+        user: UserKey,
+        /// Whom.
+        other: UserId,
+    },
     /// On the room's channel: these members' cursors moved. Whoever has streams of them tells them how they stand.
     Receipts {
         /// Where.
@@ -44,7 +51,7 @@ pub(super) enum Notice {
 }
 
 /// Tells other nodes.
-pub(super) struct Teller {
+pub struct Teller {
     node: NodeId,
     bus: Arc<dyn Bus>,
     /// Whether there are other nodes that can be told.
@@ -53,7 +60,7 @@ pub(super) struct Teller {
 
 impl Teller {
     /// A teller of this node.
-    pub(super) fn new(node: NodeId, bus: Arc<dyn Bus>) -> Self {
+    pub fn new(node: NodeId, bus: Arc<dyn Bus>) -> Self {
         let linked = !matches!(bus.health(), Health::Alone | Health::Silent);
         Self { node, bus, linked }
     }

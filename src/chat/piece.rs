@@ -44,11 +44,13 @@ impl Mark {
         match &event.body {
             EventBody::MessageCreated(message) => Self::Created(message.seq),
             EventBody::MessageEdited(message) => Self::Edited(message.seq),
-            EventBody::MessageDeleted { seq } => Self::Deleted(*seq),
+            EventBody::MessageDeleted { seq, .. } => Self::Deleted(*seq),
             EventBody::ReactionAdded { seq, .. } | EventBody::ReactionRemoved { seq, .. } => Self::Reacted(*seq),
             EventBody::MemberJoined(member) => Self::Joined(member.user.clone()),
-            EventBody::MemberLeft(user) => Self::Left(user.clone()),
-            EventBody::MemberUpdated(_) => Self::Plain,
+            EventBody::MemberLeft { user, .. } => Self::Left(user.clone()),
+            EventBody::MemberUpdated(_) | EventBody::MessagePinned { .. } | EventBody::MessageUnpinned { .. } => {
+                Self::Plain
+            }
             EventBody::RoomUpdated(_) => Self::Updated,
             EventBody::RoomDeleted => Self::Ended,
         }

@@ -19,11 +19,13 @@ use super::{
     event::{Event, fitting},
     frame::{self, Encoder, Frame, RoomResume, Verdict},
     hot::Hot,
+    moderation::Blocks,
     notice::Notice,
     piece::{Mark, Piece},
     receipts::Receipts,
     renewals::Renewals,
     room_of, store, topic,
+    typing::Typing,
     watch::Agenda,
 };
 use crate::{
@@ -86,6 +88,10 @@ pub struct PublisherParts {
     pub hot: Arc<Hot>,
     /// Renewals of sessions on other nodes.
     pub renewals: Arc<Renewals>,
+    /// Whom users have blocked.
+    pub blocks: Arc<Blocks>,
+    /// Who types.
+    pub typing: Arc<Typing>,
     /// How far members have got and read.
     pub receipts: Receipts,
     /// How events become bytes.
@@ -209,7 +215,8 @@ impl Publisher {
                     self.deliver(&topic, piece);
                 }
             }
-            Bulletin::Notice(Notice::Typing { .. }) => {}
+            Bulletin::Notice(Notice::Typing { room, user, typing }) => self.parts.typing.heard(&room, &user, typing),
+            Bulletin::Notice(Notice::Block { user, other }) => self.parts.blocks.heard(user, other),
             Bulletin::Notice(notice @ (Notice::Receipts { .. } | Notice::Settings { .. })) => {
                 self.parts.receipts.noticed(notice);
             }
@@ -270,9 +277,12 @@ impl Publisher {
                 Mark::Left(user) => {
                     self.publish(topic, piece, start, position);
                     start = position + 1;
+                    self.parts.typing.left(&room, user);
                     self.parts.hub.unfollow(&room.user(user), topic, position, &self.left(&room));
                 }
+                Mark::Created(_) => self.parts.typing.sent(&room, || piece.batch().frame(position)),
                 Mark::Ended => {
+                    self.parts.typing.ended(&room);
                     self.publish(topic, piece, start, position);
                     start = position + 1;
                     self.end(topic);

@@ -12,6 +12,8 @@ use crate::{
 
 /// The most bytes of a title.
 pub const MAX_TITLE_BYTES: usize = 256;
+/// The longest slow mode: a day.
+pub const MAX_SLOW_MODE_SECONDS: u32 = 86_400;
 /// The most bytes of a description.
 pub const MAX_DESCRIPTION_BYTES: usize = 4_096;
 /// The most users added to a room in one call.
@@ -116,6 +118,8 @@ pub struct Profile {
     pub description: String,
     /// What the application keeps with it.
     pub metadata: Metadata,
+    /// How long a member waits between two messages; 0: not at all.
+    pub slow_mode_seconds: u32,
 }
 
 /// A change of what a room says of itself; `None` stays as it is.
@@ -127,6 +131,8 @@ pub struct ProfileChange {
     pub description: Option<String>,
     /// What the application keeps with it.
     pub metadata: Option<Metadata>,
+    /// How long a member waits between two messages.
+    pub slow_mode_seconds: Option<u32>,
 }
 
 impl Room {
@@ -145,6 +151,9 @@ impl Profile {
         }
         at_most("description", self.description.len(), MAX_DESCRIPTION_BYTES)?;
         no_nul("description", &self.description)?;
+        if self.slow_mode_seconds > MAX_SLOW_MODE_SECONDS {
+            return Err(Error::field("slow_mode_seconds", format!("is above {MAX_SLOW_MODE_SECONDS}")));
+        }
         check_metadata(&self.metadata)
     }
 

@@ -45,6 +45,11 @@ impl Batch {
         self.bytes.slice(self.start_of(position + 1)..)
     }
 
+    /// The frame of `position`, which is in the batch; it shares the bytes.
+    pub fn frame(&self, position: u64) -> Bytes {
+        self.bytes.slice(self.start_of(position)..self.start_of(position + 1))
+    }
+
     /// The events from `from` to `to`, both included and both in the batch; they share its bytes.
     pub fn part(&self, from: u64, to: u64) -> Self {
         if (from, to) == (self.first, self.last()) {
@@ -76,6 +81,7 @@ mod tests {
         assert_eq!(batch.after(5), "bbbc");
         assert_eq!(batch.after(6), "c");
         assert_eq!(batch.after(7), "");
+        assert_eq!([5, 6, 7].map(|position| batch.frame(position)), ["aa", "bbb", "c"]);
     }
 
     #[test]

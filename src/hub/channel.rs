@@ -148,11 +148,13 @@ impl Channel {
         (fell_behind, reached)
     }
 
-    /// Tells all subscribers how something is now.
-    pub(super) fn tell(&self, state: &super::State) {
-        for subscriber in self.state.lock().subscribers.values() {
+    /// Tells all subscribers how something is now. Answers how many there are.
+    pub(super) fn tell(&self, state: &super::State) -> usize {
+        let channel = self.state.lock();
+        for subscriber in channel.subscribers.values() {
             subscriber.session.put(state);
         }
+        channel.subscribers.len()
     }
 
     /// Goes on at `end`, with events left out: whoever lacks some is served from the log. Answers who.

@@ -47,6 +47,11 @@ impl Hub {
         session.follows.lock().topics.contains_key(topic)
     }
 
+    /// All topics that a session follows.
+    pub fn followed(&self, session: &Session) -> Vec<Topic> {
+        session.follows.lock().topics.keys().cloned().collect()
+    }
+
     /// Queues what `frames` makes of which topics a session follows. Nothing changes meanwhile.
     pub fn tell(&self, session: &Session, frames: impl FnOnce(&dyn Fn(&Topic) -> bool) -> Vec<Bytes>) {
         let follows = session.follows.lock();

@@ -21,5 +21,5 @@ mod session;
 pub use batch::Batch;
 pub use channel::{Advance, Behind, Step, Topic};
 pub use following::Followed;
-pub use registry::{Due, Hub, HubOptions, OnBehind};
+pub use registry::{Attendance, Devices, Due, Hub, HubOptions, OnAttendance, OnBehind};
 pub use session::{Session, SessionId, State, StateKey};

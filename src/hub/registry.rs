@@ -20,6 +20,35 @@ use crate::{
 /// Called when a session falls behind on a topic; the callee serves it from the log. It must not block.
 pub type OnBehind = Box<dyn Fn(Arc<Session>) + Send + Sync>;
 
+/// What happened to the sessions that a user has here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attendance {
+    /// One was opened.
+    Opened,
+    /// One is closed.
+    Closed {
+        /// Whether the server ended it: its client may be on its way back.
+        by_server: bool,
+        /// Whether it was their last.
+        last: bool,
+    },
+    /// A device is in use again, or is not any more.
+    Changed,
+}
+
+/// Called after a user's sessions changed; the callee asks [`Hub::devices`] how they are now, because of two calls at once
+/// either may come first. It must not block.
+pub type OnAttendance = Box<dyn Fn(&UserKey, Attendance) + Send + Sync>;
+
+/// The sessions that a user has here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Devices {
+    /// How many there are.
+    pub open: usize,
+    /// How many of them are not in use.
+    pub away: usize,
+}
+
 /// The hub's limits.
 #[derive(Clone, Debug)]
 pub struct HubOptions {
@@ -41,6 +70,7 @@ pub struct Hub {
     owners: Mutex<HashMap<UserKey, Vec<Arc<Session>>>>,
     sessions: RwLock<HashMap<SessionId, Arc<Session>>>,
     on_behind: std::sync::OnceLock<OnBehind>,
+    on_attendance: std::sync::OnceLock<OnAttendance>,
 }
 
 impl Hub {
@@ -53,6 +83,7 @@ impl Hub {
             owners: Mutex::default(),
             sessions: RwLock::default(),
             on_behind: std::sync::OnceLock::new(),
+            on_attendance: std::sync::OnceLock::new(),
         }
     }
 
@@ -60,6 +91,18 @@ impl Hub {
     pub fn on_behind(&self, callee: OnBehind) {
         // A second callee would be a fault of the composition; the first stays.
         let _ = self.on_behind.set(callee);
+    }
+
+    /// Says who is told when users come and go. Once, before the first session.
+    pub fn on_attendance(&self, callee: OnAttendance) {
+        // A second callee would be a fault of the composition; the first stays.
+        let _ = self.on_attendance.set(callee);
+    }
+
+    fn attendance(&self, owner: &UserKey, what: Attendance) {
+        if let Some(callee) = self.on_attendance.get() {
+            callee(owner, what);
+        }
     }
 
     /// Opens a session of `owner` that lives until `expires_at`, with its first frame. [`Hub::close`] takes it off again.
@@ -92,18 +135,22 @@ impl Hub {
             }
         }
         self.sessions.write().insert(session.id(), session.clone());
+        self.attendance(&owner, Attendance::Opened);
         Ok(session)
     }
 
     /// Takes a session off everything.
     pub fn close(&self, session: &Arc<Session>) {
-        session.close();
+        let by_server = session.close();
         self.sessions.write().remove(&session.id());
+        let (mut was_here, mut last) = (false, false);
         {
             let mut owners = self.owners.lock();
             if let Some(of_user) = owners.get_mut(session.owner()) {
+                let before = of_user.len();
                 of_user.retain(|other| other.id() != session.id());
-                if of_user.is_empty() {
+                (was_here, last) = (of_user.len() < before, of_user.is_empty());
+                if last {
                     owners.remove(session.owner());
                     self.bus.unwatch(&names::of_user(session.owner()));
                 }
@@ -116,6 +163,35 @@ impl Hub {
         };
         for topic in topics.into_keys() {
             self.leave_channel(&topic, session.id());
+        }
+        if was_here {
+            self.attendance(session.owner(), Attendance::Closed { by_server, last });
+        }
+    }
+
+    /// The sessions that a user has here.
+    pub fn devices(&self, owner: &UserKey) -> Devices {
+        let owners = self.owners.lock();
+        let sessions = owners.get(owner).map(Vec::as_slice).unwrap_or_default();
+        Devices { open: sessions.len(), away: sessions.iter().filter(|session| session.is_away()).count() }
+    }
+
+    /// Everybody who has sessions here.
+    pub fn owners(&self) -> Vec<UserKey> {
+        self.owners.lock().keys().cloned().collect()
+    }
+
+    /// The device of a session is in use, or is not any more.
+    pub fn set_away(&self, session: &Session, away: bool) {
+        if session.set_away(away) {
+            self.attendance(session.owner(), Attendance::Changed);
+        }
+    }
+
+    /// The same of all sessions that a user has here.
+    pub fn set_all_away(&self, owner: &UserKey, away: bool) {
+        for session in self.of(owner) {
+            self.set_away(&session, away);
         }
     }
 
@@ -144,12 +220,10 @@ impl Hub {
         reached
     }
 
-    /// Tells all who follow `topic` here how something is now.
-    pub fn tell_topic(&self, topic: &Topic, state: &State) {
+    /// Tells all who follow `topic` here how something is now. Answers how many they are.
+    pub fn tell_topic(&self, topic: &Topic, state: &State) -> usize {
         let channel = self.channels.read().get(topic).cloned();
-        if let Some(channel) = channel {
-            channel.tell(state);
-        }
+        channel.map_or(0, |channel| channel.tell(state))
     }
 
     /// Tells all sessions of a user here how something is now.

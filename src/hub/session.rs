@@ -55,6 +55,7 @@ pub struct Session {
     expires_at: AtomicI64,
     warn_at: AtomicI64,
     over_for: AtomicU32,
+    away: AtomicBool,
     pub(super) beat_at: AtomicI64,
 }
 
@@ -86,6 +87,8 @@ struct Queue {
     bytes: usize,
     /// How things are now: sent before the frames. Boxed, because most streams have none most of the time.
     states: Option<Box<IndexMap<StateKey, Bytes>>>,
+    /// The first frame of the stream was taken: states may overtake the others.
+    begun: bool,
     /// The first frame was sent in part: nothing comes between.
     parted: bool,
     reader: Option<Waker>,
@@ -132,6 +135,7 @@ impl Session {
             expires_at: AtomicI64::new(expires_at.0),
             warn_at: AtomicI64::new(UNSET),
             over_for: AtomicU32::new(0),
+            away: AtomicBool::new(false),
             beat_at: AtomicI64::new(beat_at.0),
         }
     }
@@ -170,23 +174,27 @@ impl Session {
     }
 
     /// Tells the reader how something is now, ahead of the events that wait. Of several of one key that wait only the newest
-    /// is sent. Where very many wait, one that need not be kept is left out.
-    pub fn put(&self, state: &State) {
+    /// is sent, after all that waited before it. Where very many wait, one that need not be kept is left out: `false`.
+    pub fn put(&self, state: &State) -> bool {
         let waker = {
             let mut queue = self.queue.lock();
             if queue.closed || queue.ending.is_some() {
-                return;
+                return true;
             }
             let states = queue.states.get_or_insert_default();
             let full = states.len() >= STATES;
-            match states.get_mut(&state.key) {
-                Some(waiting) => *waiting = state.instead.as_ref().unwrap_or(&state.frame).clone(),
-                None if full && !state.kept => return,
+            match states.get_index_of(&state.key) {
+                Some(at) => {
+                    states[at] = state.instead.as_ref().unwrap_or(&state.frame).clone();
+                    states.move_index(at, states.len() - 1);
+                }
+                None if full && !state.kept => return false,
                 None => drop(states.insert(state.key.clone(), state.frame.clone())),
             }
             queue.reader.take()
         };
         wake(waker);
+        true
     }
 
     /// Its reader was told how they stand in all rooms: see [`Session::has_states`].
@@ -234,17 +242,28 @@ impl Session {
         wake(waker);
     }
 
-    /// The reader is gone: nothing is kept for it any more.
-    pub fn close(&self) {
-        let frames = {
+    /// The reader is gone: nothing is kept for it any more. Answers whether the server had ended the stream.
+    pub fn close(&self) -> bool {
+        let (frames, ended) = {
             let mut queue = self.queue.lock();
             queue.closed = true;
             queue.bytes = 0;
             queue.states = None;
-            std::mem::take(&mut queue.frames)
+            (std::mem::take(&mut queue.frames), queue.ending.is_some())
         };
         drop(frames);
         self.changed.notify_waiters();
+        ended
+    }
+
+    /// Whether its device is not in use.
+    pub fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// Says whether its device is not in use. Answers whether that is news.
+    pub(super) fn set_away(&self, away: bool) -> bool {
+        self.away.swap(away, Ordering::Relaxed) != away
     }
 
     /// Whether the reader is gone or the stream is ending.
@@ -373,10 +392,11 @@ impl Queue {
     }
 
     fn take(&mut self) -> Option<Bytes> {
-        if !self.parted && self.states.is_some() {
+        if self.begun && !self.parted && self.states.is_some() {
             return self.take_states();
         }
         let mut first = self.frames.pop_front()?;
+        self.begun = true;
         self.parted = first.len() > CHUNK_BYTES;
         if self.parted {
             let chunk = first.split_to(CHUNK_BYTES);
@@ -416,9 +436,17 @@ mod tests {
     use super::*;
     use crate::id::{ProjectId, UserId};
 
-    fn session() -> Session {
+    fn unread() -> Session {
         let owner = UserKey { project: ProjectId::stored("p".into()), user: UserId::stored("ana".into()) };
         Session::new(owner, 1 << 20, Timestamp(0), Timestamp(0))
+    }
+
+    /// One that has been read from.
+    fn session() -> Session {
+        let session = unread();
+        session.push(Bytes::from_static(b"first"));
+        assert_eq!(read(&session).unwrap(), "first");
+        session
     }
 
     fn state(of: &str, frame: &'static [u8]) -> State {
@@ -444,6 +472,17 @@ mod tests {
         assert_eq!(read(&session).unwrap(), "a2b!");
         assert_eq!(read(&session).unwrap(), "event");
         assert_eq!(read(&session), None);
+    }
+
+    #[test]
+    fn nothing_overtakes_the_first_frame_and_a_state_comes_after_all_that_waited_before_it() {
+        let session = unread();
+        for (of, frame) in [("a", b"a1".as_slice()), ("b", b"b1"), ("a", b"a2")] {
+            session.put(&state(of, frame));
+        }
+        session.push(Bytes::from_static(b"first"));
+        assert_eq!(read(&session).unwrap(), "first");
+        assert_eq!(read(&session).unwrap(), "b1a2");
     }
 
     #[test]

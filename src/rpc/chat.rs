@@ -14,7 +14,7 @@ use super::{
     status::to_wire,
 };
 use crate::{
-    chat::{Chat, Range, Renewals},
+    chat::{Chat, Range, Renewals, Typing},
     clock::Clock,
     error::Error,
     hub::Hub,
@@ -32,6 +32,7 @@ pub(super) struct ChatApi {
     pub(super) chat: Chat,
     pub(super) hub: Arc<Hub>,
     pub(super) renewals: Arc<Renewals>,
+    pub(super) typing: Arc<Typing>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -108,7 +109,8 @@ impl ChatService for ChatApi {
     ) -> Answer<wire::DeleteMessageResponse> {
         let (caller, request) = parts(request)?;
         let call = async {
-            self.chat.delete(caller, convert::room_id(&request.room_id)?, convert::seq(request.seq)?).await?;
+            let (room, seq) = (convert::room_id(&request.room_id)?, convert::seq(request.seq)?);
+            self.chat.delete(caller, room, seq, request.reason).await?;
             Ok(wire::DeleteMessageResponse {})
         };
         answer(call.await)
@@ -190,6 +192,57 @@ impl ChatService for ChatApi {
                 next_page_token: page_token(listed.page.next_page_token),
                 position: listed.position,
             })
+        };
+        answer(call.await)
+    }
+
+    async fn pin_message(&self, request: Request<wire::PinMessageRequest>) -> Answer<wire::PinMessageResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            self.chat.pin(caller, convert::room_id(&request.room_id)?, convert::seq(request.seq)?).await?;
+            Ok(wire::PinMessageResponse {})
+        };
+        answer(call.await)
+    }
+
+    async fn unpin_message(&self, request: Request<wire::UnpinMessageRequest>) -> Answer<wire::UnpinMessageResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            self.chat.unpin(caller, convert::room_id(&request.room_id)?, convert::seq(request.seq)?).await?;
+            Ok(wire::UnpinMessageResponse {})
+        };
+        answer(call.await)
+    }
+
+    async fn list_pinned_messages(
+        &self,
+        request: Request<wire::ListPinnedMessagesRequest>,
+    ) -> Answer<wire::ListPinnedMessagesResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let room = convert::room_id(&request.room_id)?;
+            let pinned = self.chat.list_pinned(&caller, room.clone()).await?;
+            let messages = pinned.iter().map(|pinned| convert::pinned(&room, pinned)).collect();
+            Ok(wire::ListPinnedMessagesResponse { messages })
+        };
+        answer(call.await)
+    }
+
+    async fn skip_lane(&self, request: Request<wire::SkipLaneRequest>) -> Answer<wire::SkipLaneResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let (room, lane, numbers) = convert::lane_skip(request)?;
+            let next_client_seq = self.chat.skip_lane(caller, room, lane, numbers).await?;
+            Ok(wire::SkipLaneResponse { next_client_seq })
+        };
+        answer(call.await)
+    }
+
+    async fn set_typing(&self, request: Request<wire::SetTypingRequest>) -> Answer<wire::SetTypingResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            self.typing.set(&caller, convert::room_id(&request.room_id)?, request.typing).await?;
+            Ok(wire::SetTypingResponse {})
         };
         answer(call.await)
     }

@@ -34,7 +34,8 @@ impl RoomService for RoomApi {
             let kind = convert::room_kind(request.kind)?;
             let members = request.members.into_iter().enumerate().map(convert::new_member).collect::<Result<_, _>>()?;
             let metadata = request.metadata.into_iter().collect();
-            let profile = Profile { title: request.title, description: request.description, metadata };
+            let profile =
+                Profile { title: request.title, description: request.description, metadata, ..Profile::default() };
             let room = self.chat.create_room(caller, NewRoom { id, kind, profile, members }).await?;
             Ok(wire::CreateRoomResponse { room: Some(convert::room(&room)) })
         };

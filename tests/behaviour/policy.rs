@@ -126,6 +126,12 @@ fn rows(room: &str) -> Vec<Row> {
             action("send, react"),
             wire::RemoveReactionRequest { room_id: room_id(), seq, emoji },
         ),
+        row(
+            "ChatService/SkipLane",
+            "",
+            action("send, react"),
+            wire::SkipLaneRequest { room_id: room_id(), lane_id: "l".into(), first_client_seq: 1, last_client_seq: 0 },
+        ),
         row("ChatService/GetMessage", "", action("read"), wire::GetMessageRequest { room_id: room_id(), seq }),
         row(
             "ChatService/ListMessages",
@@ -147,6 +153,12 @@ fn rows(room: &str) -> Vec<Row> {
             wire::ListReceiptsRequest { room_id: room_id(), ..Default::default() },
         ),
         row("RoomService/UpdateRoomSettings", "", action("read"), settings),
+        row(
+            "ChatService/SetTyping",
+            "",
+            action("send, react"),
+            wire::SetTypingRequest { room_id: room_id(), typing: true },
+        ),
         row("RoomService/CreateRoom", "", Needs::Nothing, wire::CreateRoomRequest::default()),
         row("RoomService/ListRooms", "", Needs::Nothing, wire::ListRoomsRequest::default()),
         row("RoomService/GetDirectRoom", "", Needs::Nothing, wire::GetDirectRoomRequest { user_id: "somebody".into() }),

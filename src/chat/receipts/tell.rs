@@ -114,7 +114,7 @@ impl Receipts {
                 self.shared.tell_here(&room, members.collect());
             }
             Notice::Settings { room, user } => self.shared.changed_here(&room, &user),
-            Notice::Typing { .. } => {}
+            Notice::Typing { .. } | Notice::Block { .. } => {}
         }
     }
 

@@ -24,7 +24,7 @@ use super::{
     status::from_framework,
 };
 use crate::{
-    chat::{Chat, Feed},
+    chat::{Chat, Feed, Typing},
     error::{Error, Reason, Result},
     hub::{Hub, Session},
     identity::{Caller, Tokens},
@@ -39,6 +39,7 @@ pub(super) struct Streams {
     pub(super) chat: Chat,
     pub(super) feed: Arc<Feed>,
     pub(super) hub: Arc<Hub>,
+    pub(super) typing: Arc<Typing>,
     pub(super) tokens: Tokens,
     pub(super) draining: Draining,
     pub(super) max_request_bytes: usize,
