@@ -29,6 +29,7 @@ mod pins;
 mod policy;
 mod postgres;
 mod reactions;
+mod receipts;
 mod rooms;
 mod search;
 mod streams;
