@@ -12,8 +12,8 @@ use crate::{
     bus::{Bus, Ear, Keep, LocalBus, RedisBus, ear},
     chat::{
         Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Limits, LogOptions, PageTokens,
-        Publisher, PublisherParts, Pulse, Renewals, Retention, RetentionOptions, Typing, TypingParts, Watch,
-        WatchOptions,
+        Presence, PresenceOptions, PresenceParts, Publisher, PublisherParts, Pulse, Renewals, Retention,
+        RetentionOptions, Typing, TypingParts, Watch, WatchOptions,
     },
     clock::{Clock, SystemClock},
     config::{Config, DatabaseConfig},
@@ -38,6 +38,7 @@ pub struct App {
     listener: Listener,
     router: Router,
     hub: Arc<Hub>,
+    presence: Arc<Presence>,
     db: Db,
     encoder: Arc<dyn Encoder>,
     tasks: Tasks,
@@ -101,6 +102,23 @@ impl App {
             clock: clock.clone(),
         };
         let typing = Typing::new(config.chat.typing_timeout, typing_parts);
+        let renewals = Arc::new(Renewals::new(node, bus.clone()));
+        let presence_options = PresenceOptions {
+            node_lease: config.presence.node_lease,
+            close_delay: config.presence.close_delay,
+            full_room_members: config.presence.full_room_members,
+            room_interval: config.presence.room_interval,
+        };
+        let presence_parts = PresenceParts {
+            node,
+            db: db.clone(),
+            hub: hub.clone(),
+            bus: bus.clone(),
+            renewals: renewals.clone(),
+            encoder: encoder.clone(),
+            clock: clock.clone(),
+        };
+        let (presence, presence_task) = Presence::new(presence_options, presence_parts);
         let feed_options = FeedOptions {
             max_replay_events: config.chat.max_replay_events,
             queue_bytes: config.stream.queue_bytes,
@@ -112,12 +130,14 @@ impl App {
             hub.clone(),
             history.clone(),
             typing.clone(),
+            presence.clone(),
             encoder.clone(),
             clock.clone(),
             metrics.clone(),
         );
-        let of_typing = typing.clone();
+        let (of_typing, of_presence) = (typing.clone(), presence.clone());
         hub.on_attendance(Box::new(move |user, what| {
+            of_presence.attend(user, what);
             if let Attendance::Closed { last: true, .. } = what {
                 of_typing.gone(user);
             }
@@ -134,7 +154,6 @@ impl App {
         for appender in appenders {
             tasks.spawn("appender", appender.run(stop_writing.clone()));
         }
-        let renewals = Arc::new(Renewals::new(node, bus.clone()));
         let publisher_parts = PublisherParts {
             node,
             db: db.clone(),
@@ -143,6 +162,7 @@ impl App {
             hot,
             renewals: renewals.clone(),
             typing: typing.clone(),
+            presence: presence.clone(),
             encoder: encoder.clone(),
             metrics: metrics.clone(),
         };
@@ -153,6 +173,7 @@ impl App {
         let watch =
             Watch::new(watch_options, db.clone(), hub.clone(), bus.clone(), clock.clone(), metrics.clone(), links);
         tasks.spawn("watch", watch.run(stop.clone()));
+        tasks.spawn("presence", presence_task.run(stop.clone()));
         tasks.spawn("typing", typing.clone().run(stop.clone()));
         let pulse = Pulse::new(hub.clone(), encoder.clone(), clock.clone(), config.stream.heartbeat_interval);
         tasks.spawn("pulse", pulse.run(stop.clone()));
@@ -174,6 +195,7 @@ impl App {
             bus,
             renewals,
             typing,
+            presence: presence.clone(),
             tokens,
             clock,
             metrics: metrics.clone(),
@@ -185,6 +207,7 @@ impl App {
             listener,
             router,
             hub,
+            presence,
             db,
             encoder,
             tasks,
@@ -224,6 +247,7 @@ impl App {
         });
         let deadline = Instant::now() + self.drain_timeout;
         tracing::info!(streams = self.hub.session_count(), "draining");
+        self.presence.leave();
         self.draining.set();
         report(&self.health, ServingStatus::NotServing).await;
         drain(&self.hub, &*self.encoder, self.reconnect_spread, deadline - self.drain_timeout / 2).await;
@@ -272,7 +296,8 @@ fn warn_of_few_files(max_connections: usize) {
 }
 
 /// What health reports on.
-const SERVICES: [&str; 3] = ["", "relay.chat.v1.ChatService", "relay.chat.v1.RoomService"];
+const SERVICES: [&str; 4] =
+    ["", "relay.chat.v1.ChatService", "relay.chat.v1.RoomService", "relay.chat.v1.PresenceService"];
 
 /// Tells every stream to move, gives them the time that they were told to take, and ends those that are still there.
 async fn drain(hub: &Hub, encoder: &dyn Encoder, spread: Duration, at_most: Instant) {

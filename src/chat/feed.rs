@@ -9,6 +9,7 @@ use super::{
     frame::{self, Encoder, Frame, RoomResume, Verdict},
     gather::Gather,
     history::{History, Page},
+    presence::Presence,
     room_of,
     store::{self, rooms::Followed as Standing},
     topic,
@@ -41,6 +42,15 @@ pub struct FeedOptions {
     pub heartbeat_interval: Duration,
 }
 
+/// What a client wants of a session.
+#[derive(Debug, Default)]
+pub struct Opening {
+    /// What it holds of each room.
+    pub positions: Vec<(RoomId, u64)>,
+    /// The rooms that it watches: see [`Presence::watch`].
+    pub watch: Vec<RoomId>,
+}
+
 /// Opens sessions and serves them from the log.
 pub struct Feed {
     options: FeedOptions,
@@ -51,6 +61,7 @@ pub struct Feed {
     clock: Arc<dyn Clock>,
     looks: Gather<UserKey, Vec<Standing>>,
     typing: Arc<Typing>,
+    presence: Arc<Presence>,
     tasks: TaskTracker,
     metrics: Arc<Metrics>,
 }
@@ -63,6 +74,7 @@ impl Feed {
         hub: Arc<Hub>,
         history: Arc<History>,
         typing: Arc<Typing>,
+        presence: Arc<Presence>,
         encoder: Arc<dyn Encoder>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
@@ -73,7 +85,8 @@ impl Feed {
             Box::pin(async move { store::rooms::followed(&db, &users).await })
         });
         let tasks = TaskTracker::new();
-        let feed = Arc::new(Self { options, db, hub, history, encoder, clock, looks, typing, tasks, metrics });
+        let feed =
+            Arc::new(Self { options, db, hub, history, encoder, clock, looks, typing, presence, tasks, metrics });
         let weak = Arc::downgrade(&feed);
         feed.hub.on_behind(Box::new(move |session| {
             if let Some(feed) = weak.upgrade() {
@@ -84,17 +97,13 @@ impl Feed {
         feed
     }
 
-    /// Opens a session that carries everything in the caller's rooms from `positions` on. Its first frame waits at once;
+    /// Opens a session that carries everything in the caller's rooms from the positions on. Its first frame waits at once;
     /// what was missed follows.
     ///
     /// # Errors
     /// FIELD_INVALID for a room that is listed twice, TOO_MANY_STREAMS.
-    pub fn open(
-        self: &Arc<Self>,
-        caller: UserKey,
-        expires_at: Timestamp,
-        positions: Vec<(RoomId, u64)>,
-    ) -> Result<Arc<Session>> {
+    pub fn open(self: &Arc<Self>, caller: UserKey, expires_at: Timestamp, opening: Opening) -> Result<Arc<Session>> {
+        let Opening { positions, watch } = opening;
         let mut held = HashMap::with_capacity(positions.len());
         for (i, (room, position)) in positions.into_iter().enumerate() {
             if held.insert(room, position).is_some() {
@@ -112,12 +121,22 @@ impl Feed {
             match feed.resume(&opened, held).await {
                 Ok(missed) => {
                     feed.typing.greet(&opened);
+                    feed.watch(&opened, watch);
                     feed.serve(opened, Some(missed)).await;
                 }
                 Err(error) => opened.end(error),
             }
         });
         Ok(session)
+    }
+
+    /// Lets the session watch who is there, beside what else it waits for.
+    fn watch(self: &Arc<Self>, session: &Arc<Session>, rooms: Vec<RoomId>) {
+        if !rooms.is_empty() {
+            let (feed, session) = (self.clone(), session.clone());
+            // What failed was logged, and is told later.
+            self.tasks.spawn(async move { drop(feed.presence.watch(&session, rooms).await) });
+        }
     }
 
     /// Lets the session follow the user's rooms, says how it stands to each, and answers up to where it missed something.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{event::Event, message::Message};
+use super::{event::Event, message::Message, presence::UserPresence};
 use crate::{
     clock::Timestamp,
     hub::{Batch, SessionId},
@@ -22,6 +22,8 @@ pub enum Frame {
     TokenExpiring { at: Timestamp },
     Drain { reconnect_after: Duration },
     Typing { room: RoomId, users: Vec<UserId>, count: usize },
+    Presence(UserPresence),
+    RoomPresence { room: RoomId, count: u64, present: Vec<UserPresence>, sample: bool },
 }
 
 /// How a stream stands to a room.

@@ -15,6 +15,7 @@
 //! | `notice`    | what nodes tell each other beside events                                   |
 //! | `renewals`  | a stream's token is renewed wherever the stream is                         |
 //! | `typing`    | who types, never stored                                                    |
+//! | `presence`  | who is there                                                               |
 //! | `feed`      | opening a session, and serving it from the log until it is live            |
 //! | `pulse`     | heartbeats, expiring tokens                                                |
 //! | `retention` | forgetting old events and deleted rooms                                    |
@@ -39,6 +40,7 @@ mod notice;
 mod page;
 mod piece;
 pub mod policy;
+mod presence;
 mod publish;
 mod pulse;
 mod renewals;
@@ -53,13 +55,16 @@ use std::{fmt, sync::Arc};
 
 pub use bulletin::NodeId;
 pub use event::{Event, EventBody};
-pub use feed::{Feed, FeedOptions, MAX_RESUMED_ROOMS};
+pub use feed::{Feed, FeedOptions, MAX_RESUMED_ROOMS, Opening};
 pub use frame::{Encoder, Frame, RoomResume, Verdict};
 pub use history::History;
 pub use hot::{Hot, HotOptions};
 pub use log::{Appender, Log, LogOptions, Reply};
 pub use messages::{Listed, Range, Reacted};
 pub use page::{Page, PageTokens};
+pub use presence::{
+    Availability, Presence, PresenceChange, PresenceOptions, PresenceParts, PresenceTask, UserPresence, check_watched,
+};
 pub use publish::{Links, Publisher, PublisherParts};
 pub use pulse::Pulse;
 pub use renewals::Renewals;

@@ -25,6 +25,7 @@ mod messages;
 mod nodes;
 mod policy;
 mod postgres;
+mod presence;
 mod reactions;
 mod rooms;
 mod streams;

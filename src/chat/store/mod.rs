@@ -5,6 +5,7 @@ pub(super) mod events;
 pub(super) mod history;
 pub(super) mod links;
 pub(super) mod messages;
+pub(super) mod presence;
 pub(super) mod rooms;
 pub(super) mod typing;
 

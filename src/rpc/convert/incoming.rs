@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     chat::{
-        MAX_RESUMED_ROOMS,
+        MAX_RESUMED_ROOMS, PresenceChange, check_watched,
         message::{
             Attachment, Content, Deletion, LaneNumber, LanePlace, MAX_LANE_BYTES, Mention, Message, Metadata,
             NewMessage,
@@ -28,6 +28,33 @@ pub(in crate::rpc) fn room_id(text: &str) -> Result<RoomId> {
 
 pub(in crate::rpc) fn user_id(text: &str) -> Result<UserId> {
     UserId::parse(text, "user_id")
+}
+
+pub(in crate::rpc) fn user_ids(texts: &[String]) -> Result<Vec<UserId>> {
+    let convert = |(i, text): (usize, &String)| UserId::parse(text, &format!("user_ids[{i}]"));
+    texts.iter().enumerate().map(convert).collect()
+}
+
+/// The rooms that a stream is to watch.
+pub(in crate::rpc) fn watched(watch: &wire::WatchPresence) -> Result<Vec<RoomId>> {
+    let convert = |(i, text): (usize, &String)| RoomId::parse(text, &format!("room_ids[{i}]"));
+    let rooms: Vec<RoomId> = watch.room_ids.iter().enumerate().map(convert).collect::<Result<_>>()?;
+    check_watched(&rooms, "room_ids")?;
+    Ok(rooms)
+}
+
+/// How a user wants to be shown.
+pub(in crate::rpc) fn presence_change(request: wire::SetPresenceRequest) -> Result<PresenceChange> {
+    let away = match wire::PresenceState::try_from(request.state) {
+        Ok(wire::PresenceState::Unspecified) => None,
+        Ok(wire::PresenceState::Online) => Some(false),
+        Ok(wire::PresenceState::Away) => Some(true),
+        Ok(wire::PresenceState::Offline) => {
+            return Err(Error::field("state", "takes online or away; who closes their streams is offline"));
+        }
+        Err(_) => return Err(Error::field("state", "takes online or away")),
+    };
+    Ok(PresenceChange { away, status_text: request.status_text })
 }
 
 fn uuid(text: &str, field: &str) -> Result<Uuid> {
@@ -207,7 +234,7 @@ pub(in crate::rpc) fn profile_change(request: wire::UpdateRoomRequest) -> Result
 }
 
 /// What a client holds of each room.
-pub(in crate::rpc) fn positions(open: wire::OpenStream) -> Result<Vec<(RoomId, u64)>> {
+pub(in crate::rpc) fn positions(open: &wire::OpenStream) -> Result<Vec<(RoomId, u64)>> {
     if open.positions.len() > MAX_RESUMED_ROOMS {
         let got = open.positions.len();
         return Err(Error::field(
@@ -215,10 +242,10 @@ pub(in crate::rpc) fn positions(open: wire::OpenStream) -> Result<Vec<(RoomId, u
             format!("has {got} entries, at most {MAX_RESUMED_ROOMS} are allowed"),
         ));
     }
-    let convert = |(i, held): (usize, wire::RoomPosition)| {
+    let convert = |(i, held): (usize, &wire::RoomPosition)| {
         RoomId::parse(&held.room_id, "room_id")
             .map(|room| (room, held.position))
             .map_err(|error| error.under(&format!("open.positions[{i}]")))
     };
-    open.positions.into_iter().enumerate().map(convert).collect()
+    open.positions.iter().enumerate().map(convert).collect()
 }

@@ -7,7 +7,7 @@ mod outgoing;
 pub use encode::WireEncoder;
 pub(super) use encode::reply;
 pub(super) use incoming::{
-    content, new_member, new_message, optional, page_size, positions, profile_change, role, room_id, room_kind, seq,
-    session_id, upwards, user_id,
+    content, new_member, new_message, optional, page_size, positions, presence_change, profile_change, role, room_id,
+    room_kind, seq, session_id, upwards, user_id, user_ids, watched,
 };
-pub(super) use outgoing::{expires, member, message, reacted, receipt, room, summary, timestamp};
+pub(super) use outgoing::{expires, member, message, presence, reacted, receipt, room, summary, timestamp};

@@ -5,7 +5,7 @@ use relay_proto::chat::v1::{self as wire, mention::Target};
 
 use crate::{
     chat::{
-        Reacted,
+        Availability, Reacted, UserPresence,
         message::{Attachment, LanePlace, Mention, Message, PLAIN_TEXT, ReactionSummary, Receipt},
         room::{Member, Role, Room, RoomKind, RoomSummary},
     },
@@ -135,6 +135,21 @@ pub(in crate::rpc) fn member(member: &Member) -> wire::Member {
         role: role(member.role).into(),
         joined_at: Some(timestamp(member.joined_at)),
         muted_until: member.muted_until.map(timestamp),
+    }
+}
+
+pub(in crate::rpc) fn presence(presence: &UserPresence) -> wire::UserPresence {
+    let state = match presence.state {
+        Availability::Online => wire::PresenceState::Online,
+        Availability::Away => wire::PresenceState::Away,
+        Availability::Offline => wire::PresenceState::Offline,
+    };
+    wire::UserPresence {
+        user_id: presence.user.to_string(),
+        state: state.into(),
+        last_seen_at: presence.last_seen_at.map(timestamp),
+        status_text: presence.status_text.clone(),
+        version: presence.version,
     }
 }
 
