@@ -4,6 +4,7 @@ mod away;
 mod bad_redis;
 mod listing;
 mod membership;
+mod presence;
 mod renewal;
 mod repeats;
 mod replay;
