@@ -11,9 +11,10 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::{
     bus::{Bus, Ear, Keep, LocalBus, RedisBus, ear},
     chat::{
-        Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Limits, LogOptions, PageTokens,
-        Presence, PresenceOptions, PresenceParts, Publisher, PublisherParts, Pulse, Renewals, Retention,
-        RetentionOptions, Typing, TypingParts, Watch, WatchOptions,
+        Appender, Chat, Encoder, Feed, FeedOptions, FeedParts, Frame, History, Hot, HotOptions, Limits, LogOptions,
+        PageTokens, Presence, PresenceOptions, PresenceParts, Publisher, PublisherParts, Pulse, ReceiptOptions,
+        ReceiptParts, Receipts, Renewals, Retention, RetentionOptions, Teller, Typing, TypingParts, Watch,
+        WatchOptions, moderation::Blocks,
     },
     clock::{Clock, SystemClock},
     config::{Config, DatabaseConfig},
@@ -46,6 +47,7 @@ pub struct App {
     health: HealthReporter,
     stop: CancellationToken,
     stop_writing: CancellationToken,
+    stop_receipts: CancellationToken,
     stop_bus: CancellationToken,
     drain_timeout: Duration,
     reconnect_spread: Duration,
@@ -119,22 +121,34 @@ impl App {
             clock: clock.clone(),
         };
         let (presence, presence_task) = Presence::new(presence_options, presence_parts);
+        let receipt_options =
+            ReceiptOptions { interval: config.chat.receipt_interval, queue: config.chat.receipt_queue };
+        let receipt_parts = ReceiptParts {
+            node,
+            db: db.clone(),
+            hub: hub.clone(),
+            bus: bus.clone(),
+            encoder: encoder.clone(),
+            metrics: metrics.clone(),
+        };
+        let (receipts, flusher, devices) = Receipts::new(receipt_options, receipt_parts);
         let feed_options = FeedOptions {
             max_replay_events: config.chat.max_replay_events,
             queue_bytes: config.stream.queue_bytes,
             heartbeat_interval: config.stream.heartbeat_interval,
         };
-        let feed = Feed::start(
-            feed_options,
-            db.clone(),
-            hub.clone(),
-            history.clone(),
-            typing.clone(),
-            presence.clone(),
-            encoder.clone(),
-            clock.clone(),
-            metrics.clone(),
-        );
+        let feed_parts = FeedParts {
+            db: db.clone(),
+            hub: hub.clone(),
+            history: history.clone(),
+            typing: typing.clone(),
+            presence: presence.clone(),
+            receipts: receipts.clone(),
+            encoder: encoder.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let feed = Feed::start(feed_options, feed_parts);
         let (of_typing, of_presence) = (typing.clone(), presence.clone());
         hub.on_attendance(Box::new(move |user, what| {
             of_presence.attend(user, what);
@@ -143,17 +157,23 @@ impl App {
             }
         }));
 
-        let (stop, stop_writing) = (CancellationToken::new(), CancellationToken::new());
+        let (stop, stop_writing, stop_receipts) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let (committed, to_publish) = mpsc::channel(COMMITTED_BATCHES);
         let log_options = LogOptions {
             queue_bytes: config.chat.append_queue_bytes,
             batch: config.chat.append_batch,
             appenders: if db.is_shared() { config.database.write_connections as usize } else { 1 },
+            lane_wait: config.chat.lane_wait,
+            lane_wait_bytes: config.chat.lane_wait_bytes,
         };
-        let (log, appenders) = Appender::new(log_options, db.clone(), clock.clone(), committed, metrics.clone());
+        let (log, appenders) =
+            Appender::new(log_options, db.clone(), clock.clone(), committed, metrics.clone(), receipts.clone());
         for appender in appenders {
             tasks.spawn("appender", appender.run(stop_writing.clone()));
         }
+        let teller = Teller::new(node, bus.clone());
+        let blocks = Arc::new(Blocks::new(db.clone(), hub.clone(), encoder.clone(), teller));
         let publisher_parts = PublisherParts {
             node,
             db: db.clone(),
@@ -161,13 +181,17 @@ impl App {
             bus: bus.clone(),
             hot,
             renewals: renewals.clone(),
+            blocks: blocks.clone(),
             typing: typing.clone(),
             presence: presence.clone(),
+            receipts: receipts.clone(),
             encoder: encoder.clone(),
             metrics: metrics.clone(),
         };
         let (publisher, links) = Publisher::new(publisher_parts, to_publish, ear);
         tasks.spawn("publisher", publisher.run());
+        tasks.spawn("receipts", flusher.run(stop_receipts.clone()));
+        tasks.spawn("devices", devices.run(stop.clone()));
         let watch_options =
             WatchOptions { interval: config.chat.check_interval, interval_alone: config.chat.check_interval_alone };
         let watch =
@@ -186,7 +210,7 @@ impl App {
             rooms_per_user: config.chat.max_rooms_per_user,
             members_per_room: config.chat.max_members_per_room,
         };
-        let chat = Chat::new(log, db.clone(), history, PageTokens::new(keys.page_tokens()), limits);
+        let chat = Chat::new(log, db.clone(), history, blocks, receipts, PageTokens::new(keys.page_tokens()), limits);
         let (health, draining) = (HealthReporter::new(), Draining::default());
         let services = Services {
             chat,
@@ -215,6 +239,7 @@ impl App {
             health,
             stop,
             stop_writing,
+            stop_receipts,
             stop_bus,
             drain_timeout: config.server.drain_timeout,
             reconnect_spread: config.server.reconnect_spread,
@@ -263,8 +288,10 @@ impl App {
                 match ended? {
                     // Only when nobody can send any more does the log write its last,
                     "listener" => self.stop_writing.cancel(),
+                    // then the receipts, those of the last senders among them,
+                    "publisher" => self.stop_receipts.cancel(),
                     // and only then is the last told to other nodes.
-                    "publisher" => self.stop_bus.cancel(),
+                    "receipts" => self.stop_bus.cancel(),
                     _ => {}
                 }
             }
@@ -296,8 +323,13 @@ fn warn_of_few_files(max_connections: usize) {
 }
 
 /// What health reports on.
-const SERVICES: [&str; 4] =
-    ["", "relay.chat.v1.ChatService", "relay.chat.v1.RoomService", "relay.chat.v1.PresenceService"];
+const SERVICES: [&str; 5] = [
+    "",
+    "relay.chat.v1.ChatService",
+    "relay.chat.v1.RoomService",
+    "relay.chat.v1.PresenceService",
+    "relay.chat.v1.ModerationService",
+];
 
 /// Tells every stream to move, gives them the time that they were told to take, and ends those that are still there.
 async fn drain(hub: &Hub, encoder: &dyn Encoder, spread: Duration, at_most: Instant) {
@@ -379,9 +411,10 @@ pub fn check(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A token of `user` in `project`, signed with the key of the server that has this configuration.
-pub fn mint_token(config: &Config, user: &str, project: &str, ttl: Duration) -> Result<String, Failure> {
+/// A token of `user` in `project`, whose admin they are if it says so, signed with the key of the server that has this
+/// configuration.
+pub fn mint_token(config: &Config, user: &str, project: &str, admin: bool, ttl: Duration) -> Result<String, Failure> {
     let keys = KeyRing::load(&config.auth, &config.server.data_dir)?;
     let user = UserKey { project: ProjectId::parse(project, "--project")?, user: UserId::parse(user, "--user")? };
-    Ok(identity::mint(&keys, &user, SystemClock.now(), ttl)?)
+    Ok(identity::mint(&keys, &user, admin, SystemClock.now(), ttl)?)
 }

@@ -45,6 +45,9 @@ enum Command {
         /// How long the token is good.
         #[arg(long, default_value = "24h", value_parser = humantime::parse_duration)]
         ttl: Duration,
+        /// The user is an admin of the project: they see and resolve its reports.
+        #[arg(long)]
+        admin: bool,
     },
     /// Look at the settings.
     Config {
@@ -105,11 +108,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
                 false => "the database belongs to nodes that sign with this key already",
             })
         }
-        Command::Token { settings, user, project, ttl } => {
+        Command::Token { settings, user, project, ttl, admin } => {
             let config = settings.load(None)?;
             // A key that is made here is worth a line: tokens signed with it are good only for a server that has it too.
             telemetry::init_logs(&config.log)?;
-            say(&mint_token(&config, &user, &project, ttl)?)
+            say(&mint_token(&config, &user, &project, admin, ttl)?)
         }
         Command::Config { command: ConfigCommand::Check(settings) } => {
             check(&settings.load(None)?)?;

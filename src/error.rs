@@ -57,6 +57,7 @@ pub enum Reason {
     TooManyBans,
     ReportNotFound,
     AdminRequired,
+    TooManyReports,
 }
 
 /// A field that is outside its limits.

@@ -90,11 +90,13 @@ pub struct Metrics {
     pub fell_behind: Counter,
     pub commits: Histogram,
     pub commit_size: Histogram,
+    pub lane_waiting: Gauge,
     pub gaps: Counter,
     pub repairs: Counter,
     pub checks: Counter,
     pub history_reads: Family<HistoryLabels, Counter>,
     pub database_reads: Counter,
+    pub receipt_updates: Counter,
     pub bus_up: Gauge,
     pub bus_deaf: Gauge,
     pub bus_watched: Gauge,
@@ -117,11 +119,13 @@ impl Metrics {
             fell_behind: Counter::default(),
             commits: Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0]),
             commit_size: Histogram::new([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0]),
+            lane_waiting: Gauge::default(),
             gaps: Counter::default(),
             repairs: Counter::default(),
             checks: Counter::default(),
             history_reads: Family::default(),
             database_reads: Counter::default(),
+            receipt_updates: Counter::default(),
             bus_up: Gauge::default(),
             bus_deaf: Gauge::default(),
             bus_watched: Gauge::default(),
@@ -143,12 +147,14 @@ impl Metrics {
         r.register("sessions_fell_behind", "Times a stream was switched to the log", self.fell_behind.clone());
         r.register("commit_seconds", "Time from a batch's first statement to its commit", self.commits.clone());
         r.register("commit_writes", "Writes committed together", self.commit_size.clone());
+        r.register("lane_waiting", "Messages that wait for others of their lane", self.lane_waiting.clone());
         r.register("early_events", "Pieces of events that came before what belongs before them", self.gaps.clone());
         r.register("repairs", "Times a room's log was read because events did not come", self.repairs.clone());
         r.register("position_checks", "Times rooms' positions were compared with the database", self.checks.clone());
         r.register("history_reads", "Reads of what happened, by where it was found", self.history_reads.clone());
         let reads = self.database_reads.clone();
         r.register("database_reads", "Statements that only read, outside of transactions that write", reads);
+        r.register("receipt_updates", "Rows of members whose cursors were raised", self.receipt_updates.clone());
         r.register("bus_up", "1 while Redis delivers what nodes tell each other", self.bus_up.clone());
         r.register("bus_deaf", "1 while Redis takes messages and delivers none", self.bus_deaf.clone());
         r.register("bus_watched", "Channels that this node watches", self.bus_watched.clone());

@@ -42,9 +42,10 @@ CREATE TABLE lanes (
     lane_id         TEXT COLLATE "C" NOT NULL,
     last_client_seq BIGINT NOT NULL,
     missing         JSONB,  -- ranges up to last_client_seq that have not come: [[first, last], ...]
+    skipped         JSONB,  -- ranges beyond last_client_seq + 1 that will not come
     updated_at      TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (project_id, room_id, sender_id, lane_id)
-);
+) WITH (fillfactor = 80);  -- a row moves with each message: its next version stays beside it
 
 CREATE TABLE pins (
     project_id TEXT COLLATE "C" NOT NULL,
@@ -66,6 +67,19 @@ CREATE TABLE bans (
     expires_at TIMESTAMPTZ,
     PRIMARY KEY (project_id, room_id, user_id)
 );
+
+-- What still holds of users who left, should they come back: a mute, the wait of slow mode.
+CREATE TABLE restraints (
+    project_id   TEXT COLLATE "C" NOT NULL,
+    room_id      TEXT COLLATE "C" NOT NULL,
+    user_id      TEXT COLLATE "C" NOT NULL,
+    muted_until  TIMESTAMPTZ,
+    last_sent_at TIMESTAMPTZ,
+    ends_at      TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (project_id, room_id, user_id)
+);
+
+CREATE INDEX restraints_by_end ON restraints (ends_at);
 
 CREATE TABLE blocks (
     project_id TEXT COLLATE "C" NOT NULL,
@@ -92,6 +106,8 @@ CREATE TABLE reports (
 );
 
 CREATE UNIQUE INDEX reports_open_by_message ON reports (project_id, room_id, seq, reporter_id) WHERE resolved_at IS NULL;
+CREATE INDEX reports_open_by_reporter ON reports (project_id, reporter_id) WHERE resolved_at IS NULL;
+CREATE INDEX reports_open ON reports (project_id, report_id) WHERE resolved_at IS NULL;
 
 -- Nodes that hold streams. One whose time is over is dead, and so are its devices.
 CREATE TABLE presence_nodes (

@@ -38,6 +38,7 @@ CREATE TABLE lanes (
     lane_id         TEXT NOT NULL,
     last_client_seq INTEGER NOT NULL,
     missing         TEXT,  -- ranges up to last_client_seq that have not come: [[first, last], ...]
+    skipped         TEXT,  -- ranges beyond last_client_seq + 1 that will not come
     updated_at      INTEGER NOT NULL,
     PRIMARY KEY (project_id, room_id, sender_id, lane_id)
 ) STRICT, WITHOUT ROWID;
@@ -62,6 +63,19 @@ CREATE TABLE bans (
     expires_at INTEGER,
     PRIMARY KEY (project_id, room_id, user_id)
 ) STRICT, WITHOUT ROWID;
+
+-- What still holds of users who left, should they come back: a mute, the wait of slow mode.
+CREATE TABLE restraints (
+    project_id   TEXT NOT NULL,
+    room_id      TEXT NOT NULL,
+    user_id      TEXT NOT NULL,
+    muted_until  INTEGER,
+    last_sent_at INTEGER,
+    ends_at      INTEGER NOT NULL,
+    PRIMARY KEY (project_id, room_id, user_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX restraints_by_end ON restraints (ends_at);
 
 CREATE TABLE blocks (
     project_id TEXT NOT NULL,
@@ -88,6 +102,8 @@ CREATE TABLE reports (
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX reports_open_by_message ON reports (project_id, room_id, seq, reporter_id) WHERE resolved_at IS NULL;
+CREATE INDEX reports_open_by_reporter ON reports (project_id, reporter_id) WHERE resolved_at IS NULL;
+CREATE INDEX reports_open ON reports (project_id, report_id) WHERE resolved_at IS NULL;
 
 -- Nodes that hold streams. One whose time is over is dead, and so are its devices.
 CREATE TABLE presence_nodes (

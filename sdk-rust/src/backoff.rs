@@ -44,35 +44,40 @@ fn upper(attempt: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
+    use crate::fixtures;
 
-    #[test]
-    fn the_first_retry_is_at_once() {
-        assert_eq!(delay(0, 0.99), Duration::ZERO);
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Table {
+        waits: Vec<Row>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Row {
+        attempt: u32,
+        random: f64,
+        asked_ms: Option<u64>,
+        wait_ms: u64,
     }
 
     #[test]
-    fn the_table_holds_at_both_ends() {
-        let upper = [1, 2, 4, 8, 16, 20, 20, 20];
-        for (attempt, seconds) in (1..).zip(upper) {
-            assert_eq!(delay(attempt, 0.0), FLOOR);
-            assert_eq!(delay(attempt, 1.0), Duration::from_secs(seconds));
+    fn every_wait_is_as_the_table_says() {
+        let table: Table = fixtures::read("backoff.json");
+        for row in table.waits {
+            let wait = delay_asked(row.attempt, row.random, row.asked_ms.map(Duration::from_millis));
+            assert_eq!(wait, Duration::from_millis(row.wait_ms), "{row:?}");
+            if row.asked_ms.is_none() {
+                assert_eq!(delay(row.attempt, row.random), wait, "{row:?}");
+            }
         }
-        assert_eq!(delay(u32::MAX, 1.0), CEILING);
     }
 
     #[test]
-    fn what_the_server_asks_for_is_waited_and_then_a_random_time() {
-        let asked = Some(Duration::from_secs(3));
-        assert_eq!(delay_asked(0, 0.0, asked), Duration::from_secs(3));
-        assert_eq!(delay_asked(0, 0.5, asked), Duration::from_millis(3500));
-        assert_eq!(delay_asked(3, 1.0, asked), Duration::from_secs(7));
+    fn a_wait_for_ever_does_not_overflow() {
         assert_eq!(delay_asked(6, 1.0, Some(Duration::MAX)), Duration::MAX);
-    }
-
-    #[test]
-    fn a_short_wait_of_the_server_does_not_shorten_its_clients_own() {
-        assert_eq!(delay_asked(3, 0.0, Some(Duration::from_millis(10))), FLOOR);
-        assert_eq!(delay_asked(3, 0.0, None), FLOOR);
     }
 }

@@ -23,6 +23,8 @@ pub struct ClientBuilder {
     keepalive_interval: Duration,
     keepalive_timeout: Duration,
     event_buffer: usize,
+    memberships: bool,
+    report_delivered: bool,
 }
 
 impl ClientBuilder {
@@ -38,6 +40,8 @@ impl ClientBuilder {
             keepalive_interval: Duration::from_secs(20),
             keepalive_timeout: Duration::from_secs(10),
             event_buffer: 256,
+            memberships: true,
+            report_delivered: true,
         }
     }
 
@@ -109,6 +113,19 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether event streams tell how the user stands in each room, which [`Unread`](crate::Unread) counts from: one
+    /// [`Memberships`](crate::Event::Memberships) for each room at each opening. Default: yes.
+    pub fn memberships(mut self, tell: bool) -> Self {
+        self.memberships = tell;
+        self
+    }
+
+    /// Whether event streams report the messages that they yield as delivered to this device. Default: yes.
+    pub fn report_delivered(mut self, report: bool) -> Self {
+        self.report_delivered = report;
+        self
+    }
+
     /// The client. It connects when it is first used, and again whenever the connection is lost.
     ///
     /// # Errors
@@ -125,6 +142,8 @@ impl ClientBuilder {
             call_deadline: self.call_deadline,
             send_deadline: self.send_deadline,
             event_buffer: self.event_buffer,
+            memberships: self.memberships,
+            report_delivered: self.report_delivered,
         };
         Ok(Client::new(endpoint, Tokens::new(provider, self.request_timeout), settings, runtime))
     }

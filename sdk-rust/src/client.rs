@@ -3,7 +3,9 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use relay_proto::chat::v1::{
-    PingRequest, PingResponse, chat_service_client::ChatServiceClient, room_service_client::RoomServiceClient,
+    PingRequest, PingResponse, chat_service_client::ChatServiceClient,
+    moderation_service_client::ModerationServiceClient, presence_service_client::PresenceServiceClient,
+    room_service_client::RoomServiceClient,
 };
 use tokio::runtime::Handle;
 use tonic::{
@@ -15,6 +17,7 @@ use crate::{
     ClientBuilder, Error,
     call::{Effort, call},
     events::{Events, Positions, Tap},
+    live::Live,
     token::Tokens,
 };
 
@@ -43,6 +46,7 @@ struct Shared {
     channel: Channel,
     tokens: Arc<Tokens>,
     settings: Settings,
+    live: Arc<Live>,
     /// Runs the streams.
     runtime: Handle,
 }
@@ -54,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) call_deadline: Duration,
     pub(crate) send_deadline: Duration,
     pub(crate) event_buffer: usize,
+    pub(crate) memberships: bool,
+    pub(crate) report_delivered: bool,
 }
 
 impl Client {
@@ -65,7 +71,7 @@ impl Client {
     /// Must be called inside `runtime`: the channel begins a task there.
     pub(crate) fn new(endpoint: Endpoint, tokens: Tokens, settings: Settings, runtime: Handle) -> Self {
         let channel = endpoint.connect_lazy();
-        Self(Arc::new(Shared { endpoint, channel, tokens: Arc::new(tokens), settings, runtime }))
+        Self(Arc::new(Shared { endpoint, channel, tokens: Arc::new(tokens), settings, live: Arc::default(), runtime }))
     }
 
     /// Opens the stream of all events in the user's rooms, from now on. See [`Events`]. It is kept open on the runtime in
@@ -82,9 +88,9 @@ impl Client {
     /// begins with its new events. At most 5,000 rooms: with more, the stream ends with
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument).
     pub fn events_from(&self, positions: Positions) -> Events {
-        let Shared { endpoint, tokens, settings, runtime, .. } = &*self.0;
-        let tap = Tap::new(endpoint.clone(), tokens.clone(), MAX_ANSWER);
-        Events::open(runtime, tap, positions, settings.request_timeout, settings.event_buffer)
+        let Shared { endpoint, tokens, settings, live, .. } = &*self.0;
+        let tap = Tap::new(endpoint.clone(), tokens.clone(), live.clone(), MAX_ANSWER, settings.memberships);
+        Events::open(self.clone(), tap, positions)
     }
 
     /// Asks whether the server is there and the token is good; tells the server's clock and version.
@@ -138,6 +144,37 @@ impl Client {
     /// The room service on the shared connection.
     pub(crate) fn rooms(&self) -> RoomServiceClient<Channel> {
         RoomServiceClient::new(self.0.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    /// The presence service on the shared connection.
+    pub(crate) fn presence(&self) -> PresenceServiceClient<Channel> {
+        PresenceServiceClient::new(self.0.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    /// The moderation service on the shared connection.
+    pub(crate) fn moderation(&self) -> ModerationServiceClient<Channel> {
+        ModerationServiceClient::new(self.0.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    pub(crate) fn live(&self) -> &Live {
+        &self.0.live
+    }
+
+    pub(crate) fn shared_live(&self) -> Arc<Live> {
+        self.0.live.clone()
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.0.runtime
+    }
+
+    /// Whether nobody else holds this client.
+    pub(crate) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 
     fn effort(&self, total: Option<Duration>) -> Effort {

@@ -38,24 +38,35 @@ mod chat;
 mod client;
 mod error;
 mod events;
+#[cfg(test)]
+mod fixtures;
+mod live;
 mod page;
 mod retry;
 mod token;
+mod unread;
 
 pub use prost_types::Timestamp;
 pub use relay_proto::chat::v1::{
-    Attachment, Member, MemberRole, Message, PingResponse, ReactionSummary, Room, RoomKind, RoomScope, RoomSummary,
-    SendReceipt,
+    Attachment, Ban, Highlight, LanePlace, Member, MemberRole, MembershipState, Mention, MentionRoom, Message,
+    MessageState, MessageStatus, PingResponse, PinnedMessage, PresenceState, ReactionSummary, Receipt, Report,
+    ReportCategory, ReportState, Room, RoomKind, RoomPresence, RoomScope, RoomSettings, RoomSummary, SearchResult,
+    SendReceipt, UserPresence, mention::Target as MentionTarget,
 };
 
 pub use self::{
     builder::ClientBuilder,
-    chat::{History, HistoryPage, MessageRef, NewContent, NewMember, NewRoom, OutgoingMessage, RoomChanges},
+    chat::{
+        History, HistoryPage, MessageRef, NewContent, NewMember, NewRoom, OutgoingMessage, RoomChanges, Search,
+        SettingsChanges,
+    },
     client::Client,
     error::{Error, ErrorKind, ErrorReason, FieldViolation},
     events::{
-        DisconnectReason, Event, Events, Positions, ResumeVerdict, RoomEvent, RoomEventKind, RoomResume, Session,
+        DisconnectReason, Event, Events, Positions, ReceiptsChanged, ResumeVerdict, RoomEvent, RoomEventKind,
+        RoomResume, Session, TypingChanged,
     },
     page::{Items, Page},
     token::{TokenError, TokenFuture, TokenProvider},
+    unread::{Unread, UnreadRoom},
 };

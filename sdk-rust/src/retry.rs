@@ -21,6 +21,7 @@ pub(crate) enum Verdict {
 /// | failure | verdict |
 /// |---|---|
 /// | `OVERLOADED`, `DRAINING`, `STORAGE_UNAVAILABLE`, `DEADLINE_EXCEEDED` | retry |
+/// | `MEMBER_MUTED`, `SLOW_MODE`: the wait is the user's, and may be long | final |
 /// | kind unauthenticated (`CREDENTIALS_MISSING`, `TOKEN_INVALID`, `TOKEN_EXPIRED`) | renew |
 /// | any that carries a `RetryInfo` | retry |
 /// | kind unavailable, deadline exceeded, token | retry |
@@ -30,6 +31,7 @@ pub(crate) fn of_call(error: &Error) -> Verdict {
     use ErrorReason as R;
     match (error.kind(), error.reason()) {
         (_, Some(R::Overloaded | R::Draining | R::StorageUnavailable | R::DeadlineExceeded)) => Verdict::Retry,
+        (_, Some(R::MemberMuted | R::SlowMode)) => Verdict::Final,
         (ErrorKind::Unauthenticated, _) => Verdict::Renew,
         _ if error.retry_after().is_some() => Verdict::Retry,
         (ErrorKind::Unavailable | ErrorKind::DeadlineExceeded | ErrorKind::Token, _) => Verdict::Retry,
@@ -83,78 +85,72 @@ pub(crate) fn refuses_send(error: &Error) -> bool {
     use ErrorReason as R;
     matches!(
         error.reason(),
-        Some(R::FieldInvalid | R::RoomNotFound | R::NotAMember | R::RoleInsufficient | R::ClientMessageIdReused)
+        Some(
+            R::FieldInvalid
+                | R::MentionInvalid
+                | R::RoomNotFound
+                | R::NotAMember
+                | R::RoleInsufficient
+                | R::UserBanned
+                | R::UserBlocked
+                | R::MemberMuted
+                | R::SlowMode
+                | R::LaneNumberUsed
+                | R::LaneJumpTooFar
+                | R::ClientMessageIdReused
+        )
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use relay_proto::error::v1::Error as WireError;
-    use tonic::{Code, Status};
+    use serde::Deserialize;
 
     use super::*;
+    use crate::fixtures::{self, Failure};
 
-    fn with_reason(code: Code, reason: ErrorReason) -> Error {
-        Error::from_wire(WireError { code: code.into(), reason: reason.into(), ..WireError::default() })
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Table {
+        reasons: Vec<Row>,
+        codes: Vec<Row>,
     }
 
-    fn bare(code: Code) -> Error {
-        Error::from(Status::new(code, "from a proxy"))
+    #[derive(Deserialize)]
+    struct Row {
+        #[serde(flatten)]
+        failure: Failure,
+        kind: String,
+        call: String,
+        stream: String,
+        leaves_open: bool,
+        settles_send: bool,
     }
 
-    #[test]
-    fn what_passes_is_retried() {
-        use ErrorReason as R;
-        for (code, reason) in [
-            (Code::ResourceExhausted, R::Overloaded),
-            (Code::Unavailable, R::Draining),
-            (Code::Unavailable, R::StorageUnavailable),
-            (Code::DeadlineExceeded, R::DeadlineExceeded),
-        ] {
-            assert_eq!(of_call(&with_reason(code, reason)), Verdict::Retry, "{reason:?}");
-            assert_eq!(of_stream(&with_reason(code, reason)), Verdict::Retry, "{reason:?}");
-        }
-        for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled, Code::Internal, Code::Unknown] {
-            assert_eq!(of_call(&bare(code)), Verdict::Retry, "{code:?}");
-            assert_eq!(of_stream(&bare(code)), Verdict::Retry, "{code:?}");
-        }
-    }
-
-    #[test]
-    fn a_refused_token_is_fetched_anew() {
-        use ErrorReason as R;
-        for reason in [R::CredentialsMissing, R::TokenInvalid, R::TokenExpired] {
-            assert_eq!(of_call(&with_reason(Code::Unauthenticated, reason)), Verdict::Renew, "{reason:?}");
-            assert_eq!(of_stream(&with_reason(Code::Unauthenticated, reason)), Verdict::Renew, "{reason:?}");
-        }
-        assert_eq!(of_call(&bare(Code::Unauthenticated)), Verdict::Renew);
-    }
-
-    #[test]
-    fn what_would_fail_again_is_final() {
-        use ErrorReason as R;
-        for (code, reason) in [
-            (Code::PermissionDenied, R::RoleInsufficient),
-            (Code::PermissionDenied, R::NotAMember),
-            (Code::PermissionDenied, R::ProjectNotFound),
-            (Code::InvalidArgument, R::FieldInvalid),
-            (Code::ResourceExhausted, R::RequestTooLarge),
-            (Code::NotFound, R::RoomNotFound),
-            (Code::AlreadyExists, R::ClientMessageIdReused),
-            (Code::FailedPrecondition, R::MessageDeleted),
-            (Code::Unimplemented, R::MethodNotFound),
-        ] {
-            assert_eq!(of_call(&with_reason(code, reason)), Verdict::Final, "{reason:?}");
-            assert_eq!(of_stream(&with_reason(code, reason)), Verdict::Final, "{reason:?}");
+    fn name(verdict: Verdict) -> &'static str {
+        match verdict {
+            Verdict::Retry => "retry",
+            Verdict::Renew => "renew",
+            Verdict::Final => "final",
         }
     }
 
     #[test]
-    fn a_stream_outwaits_what_ends_a_call() {
-        use ErrorReason as R;
-        for (code, reason) in [(Code::ResourceExhausted, R::TooManyStreams), (Code::Internal, R::Internal)] {
-            assert_eq!(of_call(&with_reason(code, reason)), Verdict::Final, "{reason:?}");
-            assert_eq!(of_stream(&with_reason(code, reason)), Verdict::Retry, "{reason:?}");
+    fn every_failure_is_judged_as_the_table_says() {
+        let table: Table = fixtures::read("errors.json");
+        for row in table.reasons.iter().chain(&table.codes) {
+            let error = row.failure.error();
+            let seen = (name(of_call(&error)), name(of_stream(&error)), leaves_open(&error), refuses_send(&error));
+            let expected = (row.call.as_str(), row.stream.as_str(), row.leaves_open, row.settles_send);
+            assert_eq!(seen, expected, "{:?}", row.failure);
+            assert_eq!(fixtures::kind_name(error.kind()), row.kind, "{:?}", row.failure);
         }
+    }
+
+    #[test]
+    fn the_table_has_every_reason_and_every_code() {
+        let table: Table = fixtures::read("errors.json");
+        fixtures::has_every_reason(table.reasons.iter().map(|row| &row.failure));
+        fixtures::has_every_code(table.codes.iter().map(|row| &row.failure));
     }
 }

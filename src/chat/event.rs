@@ -32,14 +32,16 @@ pub struct Event {
 pub enum EventBody {
     MessageCreated(Box<Message>),
     MessageEdited(Box<Message>),
-    MessageDeleted { seq: u64 },
+    MessageDeleted { seq: u64, reason: String },
     ReactionAdded { seq: u64, emoji: String },
     ReactionRemoved { seq: u64, emoji: String },
     MemberJoined(Member),
-    MemberLeft(UserId),
+    MemberLeft { user: UserId, banned: bool },
     MemberUpdated(Member),
     RoomUpdated(Arc<Room>),
     RoomDeleted,
+    MessagePinned { seq: u64 },
+    MessageUnpinned { seq: u64 },
 }
 
 /// About how many bytes an event takes beside its content.
@@ -55,6 +57,7 @@ impl Event {
                     let metadata = room.metadata.iter().map(|(key, value)| key.len() + value.len());
                     room.title.len() + room.description.len() + metadata.sum::<usize>()
                 }
+                EventBody::MessageDeleted { reason, .. } => reason.len(),
                 _ => 0,
             }
     }

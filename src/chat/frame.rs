@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{event::Event, message::Message, presence::UserPresence};
+use super::{
+    event::Event,
+    message::Message,
+    presence::UserPresence,
+    receipts::{Cursors, Membership},
+};
 use crate::{
     clock::Timestamp,
     hub::{Batch, SessionId},
@@ -21,9 +26,12 @@ pub enum Frame {
     Heartbeat { now: Timestamp, positions: Vec<(RoomId, u64)> },
     TokenExpiring { at: Timestamp },
     Drain { reconnect_after: Duration },
+    Block { user: UserId, blocked: bool },
     Typing { room: RoomId, users: Vec<UserId>, count: usize },
     Presence(UserPresence),
     RoomPresence { room: RoomId, count: u64, present: Vec<UserPresence>, sample: bool },
+    Memberships(Vec<Membership>),
+    Receipts { room: RoomId, receipts: Vec<(UserId, Cursors)>, partial: bool },
 }
 
 /// How a stream stands to a room.

@@ -5,6 +5,7 @@ use super::{
     event::EventBody,
     log::Unit,
     membership::{check_members, enter, erase, exit, refuse_direct, require, require_reader},
+    moderation::refuse_banned,
     page::{self, Page},
     policy::{self, Action},
     room::{Member, NewMember, Role, RoomKind, RoomSummary},
@@ -32,6 +33,7 @@ impl Chat {
                     if kind != RoomKind::Public {
                         return Err(Error::room_not_found());
                     }
+                    refuse_banned(unit, &key, &caller.user).await?;
                     let role = if empty { Role::Owner } else { Role::Member };
                     enter(unit, &limits, &key, &caller.user, &caller.user, role).await.map(drop)
                 })
@@ -55,7 +57,7 @@ impl Chat {
                     if !alone {
                         keep_an_owner(unit, &key, &member).await?;
                     }
-                    exit(unit, &key, &caller.user, &caller.user).await?;
+                    exit(unit, &key, &caller.user, &caller.user, false).await?;
                     // Nobody could ever get into it again.
                     if alone && kind == RoomKind::Private { erase(unit, &key, &caller.user).await } else { Ok(()) }
                 })
@@ -77,11 +79,12 @@ impl Chat {
                     let own = require(unit, &key, &caller.user, Action::AddMembers).await?;
                     refuse_direct(unit.counters(&key).await?.kind)?;
                     let mut members = Vec::with_capacity(new.len());
-                    for NewMember { user, role } in new {
+                    for (i, NewMember { user, role }) in new.into_iter().enumerate() {
                         members.push(match store::rooms::member(&mut unit.tx, &key, &user).await? {
                             Some(member) => member,
                             None => {
                                 policy::require_rank(own.role, role)?;
+                                refuse_banned(unit, &key, &user).await.map_err(|error| of_member(i, &error))?;
                                 enter(unit, &limits, &key, &caller.user, &user, role).await?
                             }
                         });
@@ -104,7 +107,7 @@ impl Chat {
                     let (own, member) = ranked(unit, &key, &caller.user, &user).await?;
                     let Some(member) = member else { return Ok(()) };
                     policy::require_rank(own.role, member.role)?;
-                    exit(unit, &key, &caller.user, &user).await
+                    exit(unit, &key, &caller.user, &user, false).await
                 })
             })
             .await
@@ -126,7 +129,9 @@ impl Chat {
                     }
                     keep_an_owner(unit, &key, &member).await?;
                     store::rooms::update_member(&mut unit.tx, &key, &user, role).await?;
-                    let member = Member { role, ..member };
+                    // Owners are not muted.
+                    let muted_until = member.muted_until.filter(|_| role != Role::Owner);
+                    let member = Member { role, muted_until, ..member };
                     unit.append(&key, &caller.user, EventBody::MemberUpdated(member.clone())).await?;
                     Ok(member)
                 })
@@ -162,6 +167,14 @@ async fn ranked(unit: &mut Unit, room: &RoomKey, caller: &UserId, user: &UserId)
     let own = require(unit, room, caller, Action::ManageMembers).await?;
     let member = store::rooms::member(&mut unit.tx, room, user).await?;
     Ok((own, member))
+}
+
+/// Why a user of a request is not let in.
+fn of_member(i: usize, error: &Error) -> Error {
+    match error.reason() {
+        Reason::UserBanned => Error::field_for(Reason::UserBanned, format!("members[{i}].user_id"), "is banned"),
+        _ => error.clone(),
+    }
 }
 
 /// Refuses to take the room's only owner away.

@@ -3,7 +3,7 @@
 use super::{
     Chat, Limits,
     event::EventBody,
-    log::{Unit, not_a_member},
+    log::{Unit, not_a_member, refuse_blocked, refuse_muted},
     policy::{self, Action},
     room::{MAX_NEW_MEMBERS, Member, NewMember, Role, RoomKind},
     store,
@@ -19,6 +19,15 @@ pub(super) async fn require(unit: &mut Unit, room: &RoomKey, user: &UserId, acti
     let member = store::rooms::member(&mut unit.tx, room, user).await?.ok_or_else(|| not_a_member(kind))?;
     policy::require(member.role, action)?;
     Ok(member)
+}
+
+/// Refuses a member who may only read for now: who is muted, and both where one has blocked the other.
+pub(super) async fn refuse_silenced(unit: &mut Unit, room: &RoomKey, member: &Member) -> Result<()> {
+    refuse_muted(member.muted_until, unit.now)?;
+    match unit.counters(room).await?.kind {
+        RoomKind::Direct => refuse_blocked(store::blocks::is_marked(&mut unit.tx, room, &member.user).await?),
+        RoomKind::Public | RoomKind::Private => Ok(()),
+    }
 }
 
 /// The caller's membership, checked against the policy table, outside a transaction that writes.
@@ -52,7 +61,7 @@ pub(super) fn refuse_direct(kind: RoomKind) -> Result<()> {
     }
 }
 
-/// Puts a user into a room and tells everyone.
+/// Puts a user into a room and tells everyone. A mute, or the wait of slow mode, that they left with still holds.
 pub(super) async fn enter(
     unit: &mut Unit,
     limits: &Limits,
@@ -71,18 +80,22 @@ pub(super) async fn enter(
         return Err(Error::new(Reason::TooManyMembers, format!("the room has {limit} members, which is the limit")));
     }
     counters.member_count += 1;
-    let member = Member { user: user.clone(), role, joined_at: unit.now, muted_until: None };
-    store::rooms::insert_member(&mut unit.tx, room, &member).await?;
+    let newest = counters.last_seq;
+    let kept = store::moderation::take_restraint(&mut unit.tx, room, user).await?;
+    let muted_until = kept.muted_until.filter(|until| *until > unit.now && role != Role::Owner);
+    let member = Member { user: user.clone(), role, joined_at: unit.now, muted_until };
+    store::rooms::insert_member(&mut unit.tx, room, &member, newest, kept.last_sent_at).await?;
     unit.append(room, actor, EventBody::MemberJoined(member.clone())).await?;
     Ok(member)
 }
 
-/// Takes a user out of a room and tells everyone.
-pub(super) async fn exit(unit: &mut Unit, room: &RoomKey, actor: &UserId, user: &UserId) -> Result<()> {
+/// Takes a user out of a room and tells everyone; also whether they were banned by it.
+pub(super) async fn exit(unit: &mut Unit, room: &RoomKey, actor: &UserId, user: &UserId, banned: bool) -> Result<()> {
+    store::moderation::keep_restraint(&mut unit.tx, room, user, unit.now).await?;
     store::rooms::delete_member(&mut unit.tx, room, user).await?;
     let counters = unit.counters(room).await?;
     counters.member_count = counters.member_count.saturating_sub(1);
-    unit.append(room, actor, EventBody::MemberLeft(user.clone())).await.map(drop)
+    unit.append(room, actor, EventBody::MemberLeft { user: user.clone(), banned }).await.map(drop)
 }
 
 /// Deletes a room in the transaction: nothing is found in it from here on.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     clock::Timestamp,
-    error::{Error, Result},
+    error::{Error, Reason, Result},
     id::{RoomId, UserId},
 };
 
@@ -207,6 +207,7 @@ impl Content {
             check_media_type("content_type", content_type)?;
         }
         check_metadata(&self.metadata)?;
+        check_mentions(&self.text, &self.mentions)?;
         if self.attachments.len() > MAX_ATTACHMENTS {
             let got = self.attachments.len();
             return Err(Error::field(
@@ -284,6 +285,33 @@ impl NewMessage {
         }
         hash.finalize()[..16].to_vec()
     }
+}
+
+/// Checks where mentions stand in a text: each inside it, on the borders of characters, after the one before.
+fn check_mentions(text: &str, mentions: &[Mention]) -> Result<()> {
+    if mentions.len() > MAX_MENTIONS {
+        let got = mentions.len();
+        return Err(Error::field("mentions", format!("has {got} entries, at most {MAX_MENTIONS} are allowed")));
+    }
+    let mut free_from = 0;
+    for (i, mention) in mentions.iter().enumerate() {
+        let wrong = |field: &str, what: &str| {
+            Err(Error::field_for(Reason::MentionInvalid, format!("mentions[{i}].{field}"), what))
+        };
+        let start = mention.offset as usize;
+        let end = start.saturating_add(mention.length as usize);
+        if start < free_from {
+            return wrong("offset", "lies in the mention before, or before it");
+        }
+        if start > text.len() || !text.is_char_boundary(start) {
+            return wrong("offset", "is outside the text, or inside a character");
+        }
+        if mention.length == 0 || end > text.len() || !text.is_char_boundary(end) {
+            return wrong("length", "is 0, or ends outside the text or inside a character");
+        }
+        free_from = end;
+    }
+    Ok(())
 }
 
 /// Checks the metadata of a message or a room.

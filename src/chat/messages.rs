@@ -7,13 +7,16 @@ use tokio::sync::oneshot;
 use super::{
     Chat,
     event::EventBody,
-    log::Unit,
-    membership::{require, require_reader},
+    log::{Unit, replace_mentions, require_mentioned},
+    membership::{refuse_silenced, require, require_reader},
     message::{
         Content, MAX_EMOJI_PER_MESSAGE, MAX_EMOJI_PER_USER, Message, NewMessage, ReactionSummary, Receipt, check_emoji,
     },
+    moderation::check_reason,
     page::{self, Page},
+    pins::drop_pin,
     policy::{self, Action},
+    receipts::MessageStatus,
     store,
 };
 use crate::{
@@ -83,7 +86,8 @@ impl Chat {
             .write(Some(caller.room(room.clone())), content.weight(), move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
-                    require(unit, &key, &caller.user, Action::ChangeOwnMessage).await?;
+                    let own = require(unit, &key, &caller.user, Action::ChangeOwnMessage).await?;
+                    refuse_silenced(unit, &key, &own).await?;
                     let mut message = find(unit, &key, seq).await?;
                     if message.sender != caller.user {
                         return Err(Error::new(Reason::RoleInsufficient, "only its sender edits a message"));
@@ -92,7 +96,9 @@ impl Chat {
                     if *message.content == content {
                         return Ok(message);
                     }
+                    require_mentioned(unit, &key, &content.mentions, own.role).await?;
                     store::messages::edit(&mut unit.tx, &key, seq, &content, unit.now).await?;
+                    replace_mentions(unit, &key, &message, &content.mentions).await?;
                     message.content = Arc::new(content);
                     message.edited_at = Some(unit.now);
                     unit.append(&key, &caller.user, EventBody::MessageEdited(Box::new(message.clone()))).await?;
@@ -102,8 +108,9 @@ impl Chat {
             .await
     }
 
-    /// Deletes a message and leaves a tombstone. Deleting again changes nothing.
-    pub async fn delete(&self, caller: UserKey, room: RoomId, seq: u64) -> Result<()> {
+    /// Deletes a message and leaves a tombstone, for the reason that is given, if any. Deleting again changes nothing.
+    pub async fn delete(&self, caller: UserKey, room: RoomId, seq: u64, reason: String) -> Result<()> {
+        check_reason(&reason)?;
         self.log()
             .write(Some(caller.room(room.clone())), 0, move |unit| {
                 Box::pin(async move {
@@ -115,8 +122,9 @@ impl Chat {
                     if message.deleted.is_some() {
                         return Ok(());
                     }
-                    store::messages::delete(&mut unit.tx, &key, seq, &caller.user, unit.now).await?;
-                    unit.append(&key, &caller.user, EventBody::MessageDeleted { seq }).await.map(drop)
+                    drop_pin(unit, &key, &caller.user, seq).await?;
+                    store::messages::delete(&mut unit.tx, &key, seq, &caller.user, &reason, unit.now).await?;
+                    unit.append(&key, &caller.user, EventBody::MessageDeleted { seq, reason }).await.map(drop)
                 })
             })
             .await
@@ -129,7 +137,8 @@ impl Chat {
             .write(Some(caller.room(room.clone())), 0, move |unit| {
                 Box::pin(async move {
                     let key = caller.room(room);
-                    require(unit, &key, &caller.user, Action::React).await?;
+                    let own = require(unit, &key, &caller.user, Action::React).await?;
+                    refuse_silenced(unit, &key, &own).await?;
                     refuse_deleted(&find(unit, &key, seq).await?)?;
                     if reacted_already(unit, &key, seq, &emoji, &caller.user).await? {
                         return Ok(());
@@ -160,8 +169,8 @@ impl Chat {
             .await
     }
 
-    /// One message.
-    pub async fn get_message(&self, caller: &UserKey, room: RoomId, seq: u64) -> Result<Reacted> {
+    /// One message, and how far it has come.
+    pub async fn get_message(&self, caller: &UserKey, room: RoomId, seq: u64) -> Result<(Reacted, MessageStatus)> {
         let key = caller.room(room);
         let standing = require_reader(self, &key, &caller.user).await?;
         let room = &key;
@@ -170,7 +179,9 @@ impl Chat {
             let reactions = store::messages::reactions(&db, room, seq, seq, &caller.user).await?;
             Ok(Some((message, reactions.into_iter().map(|(_, reaction)| reaction).collect())))
         });
-        found.await?.ok_or_else(|| not_found(seq))
+        let found: Reacted = found.await?.ok_or_else(|| not_found(seq))?;
+        let status = self.message_status(room, seq, &found.0.sender).await?;
+        Ok((found, status))
     }
 
     /// A page of a room's messages.
@@ -255,11 +266,11 @@ fn not_found(seq: u64) -> Error {
     Error::new(Reason::MessageNotFound, format!("the room has no message {seq}"))
 }
 
-async fn find(unit: &mut Unit, room: &RoomKey, seq: u64) -> Result<Message> {
+pub(super) async fn find(unit: &mut Unit, room: &RoomKey, seq: u64) -> Result<Message> {
     store::messages::get_for_change(&mut unit.tx, room, seq).await?.ok_or_else(|| not_found(seq))
 }
 
-fn refuse_deleted(message: &Message) -> Result<()> {
+pub(super) fn refuse_deleted(message: &Message) -> Result<()> {
     match message.deleted {
         Some(_) => Err(Error::new(Reason::MessageDeleted, "the message was deleted")),
         None => Ok(()),

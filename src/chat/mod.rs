@@ -3,7 +3,10 @@
 //! | file        | job                                                                        |
 //! |-------------|----------------------------------------------------------------------------|
 //! | `rooms`, `members`, `messages` | what callers ask for, one function each                 |
+//! | `moderation`, `pins` | the same for bans, mutes, blocks, reports and pinned messages      |
 //! | `membership` | the steps that they share                                                 |
+//! | `lanes`     | numbers of a lane are skipped                                              |
+//! | `lane`, `ranges` | how far a lane has come: what it takes next, what it passed over     |
 //! | `policy`    | who may do what                                                            |
 //! | `log`       | the one way in which anything is written: numbered and committed together  |
 //! | `publish`   | what happened goes to the sessions of this node, in order                  |
@@ -13,6 +16,7 @@
 //! | `hot`, `history` | reading back: from memory, from Redis, from the database              |
 //! | `gather`, `flight` | what many want is asked for together, and once                      |
 //! | `notice`    | what nodes tell each other beside events                                   |
+//! | `receipts`  | how far members have got and read, and what they have set                  |
 //! | `renewals`  | a stream's token is renewed wherever the stream is                         |
 //! | `typing`    | who types, never stored                                                    |
 //! | `presence`  | who is there                                                               |
@@ -31,18 +35,24 @@ mod frame;
 mod gather;
 mod history;
 mod hot;
+mod lane;
+mod lanes;
 mod log;
 mod members;
 mod membership;
 pub mod message;
 mod messages;
+pub mod moderation;
 mod notice;
 mod page;
 mod piece;
+pub mod pins;
 pub mod policy;
 mod presence;
 mod publish;
 mod pulse;
+mod ranges;
+mod receipts;
 mod renewals;
 mod retention;
 pub mod room;
@@ -55,24 +65,30 @@ use std::{fmt, sync::Arc};
 
 pub use bulletin::NodeId;
 pub use event::{Event, EventBody};
-pub use feed::{Feed, FeedOptions, MAX_RESUMED_ROOMS, Opening};
+pub use feed::{Feed, FeedOptions, FeedParts, MAX_RESUMED_ROOMS, Opening};
 pub use frame::{Encoder, Frame, RoomResume, Verdict};
 pub use history::History;
 pub use hot::{Hot, HotOptions};
 pub use log::{Appender, Log, LogOptions, Reply};
 pub use messages::{Listed, Range, Reacted};
+pub use notice::Teller;
 pub use page::{Page, PageTokens};
 pub use presence::{
     Availability, Presence, PresenceChange, PresenceOptions, PresenceParts, PresenceTask, UserPresence, check_watched,
 };
 pub use publish::{Links, Publisher, PublisherParts};
 pub use pulse::Pulse;
+pub use receipts::{
+    Cursors, Devices, Flusher, Membership, MessageStatus, ReceiptOptions, ReceiptParts, Receipts, RoomSettings,
+    SettingsChange,
+};
 pub use renewals::Renewals;
 pub use retention::{Retention, RetentionOptions};
 pub use rooms::RoomScope;
 pub use typing::{Typing, TypingParts};
 pub use watch::{Watch, WatchOptions};
 
+use self::moderation::Blocks;
 use crate::{db::Db, hub::Topic, id::RoomKey};
 
 /// How much of each there may be.
@@ -96,12 +112,22 @@ struct Inner {
     history: Arc<History>,
     pages: PageTokens,
     limits: Limits,
+    blocks: Arc<Blocks>,
+    receipts: Receipts,
 }
 
 impl Chat {
-    /// Chat that writes to `log` and reads from `history` and `db`.
-    pub fn new(log: Log, db: Db, history: Arc<History>, pages: PageTokens, limits: Limits) -> Self {
-        Self { inner: Arc::new(Inner { log, db, history, pages, limits }) }
+    /// Chat that writes to `log` and `receipts`, reads from `history` and `db`, and tells devices through `blocks`.
+    pub fn new(
+        log: Log,
+        db: Db,
+        history: Arc<History>,
+        blocks: Arc<Blocks>,
+        receipts: Receipts,
+        pages: PageTokens,
+        limits: Limits,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { log, db, history, pages, limits, blocks, receipts }) }
     }
 
     /// Whether the database answers.
@@ -121,12 +147,21 @@ impl Chat {
         &self.inner.history
     }
 
+    fn blocks(&self) -> &Blocks {
+        &self.inner.blocks
+    }
+
     fn pages(&self) -> &PageTokens {
         &self.inner.pages
     }
 
     fn limits(&self) -> Limits {
         self.inner.limits
+    }
+
+    /// How far members have got and read.
+    pub fn receipts(&self) -> &Receipts {
+        &self.inner.receipts
     }
 }
 

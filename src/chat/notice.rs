@@ -54,10 +54,31 @@ pub(super) enum Notice {
         /// The name of the question.
         question: Uuid,
     },
+    /// On the user's channel: they blocked a user, or took it back. The database says which.
+    Block {
+        /// Who did.
+        user: UserKey,
+        /// Whom.
+        other: UserId,
+    },
+    /// On the room's channel: these members' cursors moved. Whoever has streams of them tells them how they stand.
+    Receipts {
+        /// Where.
+        room: RoomKey,
+        /// Who, up to where they have got the messages, and up to where they have read them.
+        moved: Vec<(UserId, u64, u64)>,
+    },
+    /// On the room's channel, which every node watches that has a stream of a member: a member changed what they have set.
+    Settings {
+        /// Where.
+        room: RoomKey,
+        /// Who.
+        user: UserId,
+    },
 }
 
 /// Tells other nodes.
-pub(super) struct Teller {
+pub struct Teller {
     node: NodeId,
     bus: Arc<dyn Bus>,
     /// Whether there are other nodes that can be told.
@@ -66,7 +87,7 @@ pub(super) struct Teller {
 
 impl Teller {
     /// A teller of this node.
-    pub(super) fn new(node: NodeId, bus: Arc<dyn Bus>) -> Self {
+    pub fn new(node: NodeId, bus: Arc<dyn Bus>) -> Self {
         let linked = !matches!(bus.health(), Health::Alone | Health::Silent);
         Self { node, bus, linked }
     }

@@ -6,7 +6,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::error::{Error, Reason, Result};
+use crate::{
+    error::{Error, Reason, Result},
+    id::UserId,
+};
 
 /// The longest token that is looked at.
 const MAX_TOKEN_BYTES: usize = 1_024;
@@ -87,6 +90,18 @@ impl PageTokens {
 impl fmt::Debug for PageTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PageTokens")
+    }
+}
+
+/// The user after whom a list by user id goes on, as an opened token says it.
+///
+/// # Errors
+/// PAGE_TOKEN_INVALID.
+pub(super) fn user(place: &[String]) -> Result<Option<UserId>> {
+    match place {
+        [] => Ok(None),
+        [user] => UserId::parse(user, "page_token").map(Some).map_err(|_| invalid()),
+        _ => Err(invalid()),
     }
 }
 

@@ -44,11 +44,13 @@ impl Mark {
         match &event.body {
             EventBody::MessageCreated(message) => Self::Created(message.seq),
             EventBody::MessageEdited(message) => Self::Edited(message.seq),
-            EventBody::MessageDeleted { seq } => Self::Deleted(*seq),
+            EventBody::MessageDeleted { seq, .. } => Self::Deleted(*seq),
             EventBody::ReactionAdded { seq, .. } | EventBody::ReactionRemoved { seq, .. } => Self::Reacted(*seq),
             EventBody::MemberJoined(member) => Self::Joined(member.user.clone()),
-            EventBody::MemberLeft(user) => Self::Left(user.clone()),
-            EventBody::MemberUpdated(_) => Self::Plain,
+            EventBody::MemberLeft { user, .. } => Self::Left(user.clone()),
+            EventBody::MemberUpdated(_) | EventBody::MessagePinned { .. } | EventBody::MessageUnpinned { .. } => {
+                Self::Plain
+            }
             EventBody::RoomUpdated(_) => Self::Updated,
             EventBody::RoomDeleted => Self::Ended,
         }
@@ -94,6 +96,14 @@ impl Piece {
     pub(super) fn marked(&self) -> impl DoubleEndedIterator<Item = (u64, &Mark)> + ExactSizeIterator {
         let first = self.batch.first();
         self.marks.iter().enumerate().map(move |(i, mark)| (first + i as u64, mark))
+    }
+
+    /// The number of the newest message that was sent by it.
+    pub(super) fn newest_message(&self) -> Option<u64> {
+        self.marks.iter().rev().find_map(|mark| match mark {
+            Mark::Created(seq) => Some(*seq),
+            _ => None,
+        })
     }
 
     /// The position of the first event.

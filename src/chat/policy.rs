@@ -6,13 +6,17 @@
 //! | send, react               | yes   | yes   | yes    |           |
 //! | edit, delete one's own    | yes   | yes   | yes    |           |
 //! | add members               | yes   | yes   | yes    |           |
+//! | mention everyone          | yes   | yes   |        |           |
 //! | delete anyone's message   | yes   | yes   |        |           |
 //! | update the room           | yes   | yes   |        |           |
 //! | remove, update members    | yes   | yes   |        |           |
+//! | ban, mute users           | yes   | yes   |        |           |
+//! | pin messages              | yes   | yes   |        |           |
 //! | delete the room           | yes   |       |        |           |
 //!
 //! Beside it: nobody gives a role above their own, and nobody removes or changes a member above their own; owners may do
-//! both to owners. In direct rooms nobody adds, removes, changes or deletes; both users are members.
+//! both to owners, whom nobody bans or mutes. In direct rooms nobody adds, removes, bans, mutes, changes or deletes; both
+//! users are members, and both pin and may mention everyone.
 
 use super::room::Role;
 use crate::error::{Error, Reason, Result};
@@ -26,9 +30,12 @@ pub enum Action {
     React,
     ChangeOwnMessage,
     AddMembers,
+    MentionRoom,
     DeleteAnyMessage,
     UpdateRoom,
     ManageMembers,
+    Moderate,
+    PinMessage,
     DeleteRoom,
 }
 
@@ -37,7 +44,12 @@ impl Action {
         match self {
             Self::Read => Role::ReadOnly,
             Self::Send | Self::React | Self::ChangeOwnMessage | Self::AddMembers => Role::Member,
-            Self::DeleteAnyMessage | Self::UpdateRoom | Self::ManageMembers => Role::Admin,
+            Self::MentionRoom
+            | Self::DeleteAnyMessage
+            | Self::UpdateRoom
+            | Self::ManageMembers
+            | Self::Moderate
+            | Self::PinMessage => Role::Admin,
             Self::DeleteRoom => Role::Owner,
         }
     }
@@ -79,9 +91,12 @@ mod tests {
             (React, [true, true, true, false]),
             (ChangeOwnMessage, [true, true, true, false]),
             (AddMembers, [true, true, true, false]),
+            (MentionRoom, [true, true, false, false]),
             (DeleteAnyMessage, [true, true, false, false]),
             (UpdateRoom, [true, true, false, false]),
             (ManageMembers, [true, true, false, false]),
+            (Moderate, [true, true, false, false]),
+            (PinMessage, [true, true, false, false]),
             (DeleteRoom, [true, false, false, false]),
         ];
         for (action, row) in documented {

@@ -19,9 +19,11 @@ use super::{
     event::{Event, fitting},
     frame::{self, Encoder, Frame, RoomResume, Verdict},
     hot::Hot,
+    moderation::Blocks,
     notice::Notice,
     piece::{Mark, Piece},
     presence::Presence,
+    receipts::Receipts,
     renewals::Renewals,
     room_of, store, topic,
     typing::Typing,
@@ -87,10 +89,14 @@ pub struct PublisherParts {
     pub hot: Arc<Hot>,
     /// Renewals of sessions on other nodes.
     pub renewals: Arc<Renewals>,
+    /// Whom users have blocked.
+    pub blocks: Arc<Blocks>,
     /// Who types.
     pub typing: Arc<Typing>,
     /// Who is there.
     pub presence: Arc<Presence>,
+    /// How far members have got and read.
+    pub receipts: Receipts,
     /// How events become bytes.
     pub encoder: Arc<dyn Encoder>,
     /// What it counts.
@@ -183,6 +189,7 @@ impl Publisher {
     }
 
     fn heard(&mut self, heard: Heard) {
+        self.parts.receipts.heard(&heard);
         match heard {
             Heard::Message(channel, payload) => match Bulletin::decode(&payload) {
                 Some((origin, _)) if origin == self.parts.node => {}
@@ -234,6 +241,8 @@ impl Publisher {
             Notice::Typing { room, user, typing } => self.parts.typing.heard(&room, &user, typing),
             Notice::Presence { room, users } => self.parts.presence.heard(room, users),
             Notice::Devices { user, away } => self.parts.hub.set_all_away(&user, away),
+            Notice::Block { user, other } => self.parts.blocks.heard(user, other),
+            Notice::Receipts { .. } | Notice::Settings { .. } => self.parts.receipts.noticed(notice),
             Notice::Device { user, session, away, question } => {
                 self.parts.presence.asked(origin, &user, session, away, question);
             }
@@ -305,6 +314,9 @@ impl Publisher {
             }
         }
         self.publish(topic, piece, start, piece.last());
+        if let Some(newest) = piece.newest_message() {
+            self.parts.receipts.reaches(&room, newest);
+        }
         self.parts.hot.insert(&room, piece);
     }
 
@@ -322,6 +334,7 @@ impl Publisher {
         let frame = self.parts.encoder.frame(&Frame::Resumed(vec![joined]));
         // The verdict goes ahead of the first event: nothing else is published until this returns.
         self.parts.hub.follow(&room.user(user), topic, position, &frame, next);
+        self.parts.receipts.joined(room, user);
     }
 
     fn end(&self, topic: &Topic) {

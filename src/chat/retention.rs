@@ -1,4 +1,4 @@
-//! Forgets events that are older than the log reaches back, and erases what deleted rooms left behind.
+//! Forgets events that are older than the log reaches back and mutes of users who left, and erases what deleted rooms left behind.
 
 use std::{sync::Arc, time::Duration};
 
@@ -54,8 +54,9 @@ impl Retention {
                 .log
                 .write(None, 0, move |unit| {
                     Box::pin(async move {
+                        let over = store::moderation::forget_restraints(&mut unit.tx, unit.now, ROWS).await? > 0;
                         let pruned = store::events::prune(&mut unit.tx, before, ROWS).await? > 0;
-                        Ok(store::events::erase_deleted(&mut unit.tx, unit.now, ROWS).await? || pruned)
+                        Ok(store::events::erase_deleted(&mut unit.tx, unit.now, ROWS).await? || pruned || over)
                     })
                 })
                 .await?;

@@ -1,7 +1,10 @@
 //! Rooms and members: what they are.
 
 use crate::{
-    chat::message::{Message, Metadata, at_most, check_metadata, no_nul},
+    chat::{
+        message::{Message, Metadata, at_most, check_metadata, no_nul},
+        receipts::Membership,
+    },
     clock::Timestamp,
     error::{Error, Result},
     id::{RoomId, UserId},
@@ -9,6 +12,8 @@ use crate::{
 
 /// The most bytes of a title.
 pub const MAX_TITLE_BYTES: usize = 256;
+/// The longest slow mode: a day.
+pub const MAX_SLOW_MODE_SECONDS: u32 = 86_400;
 /// The most bytes of a description.
 pub const MAX_DESCRIPTION_BYTES: usize = 4_096;
 /// The most users added to a room in one call.
@@ -78,6 +83,8 @@ pub struct RoomSummary {
     pub membership: Option<Member>,
     /// Its newest message, for members.
     pub last_message: Option<Message>,
+    /// How the user stands in it, if they are a member; filled in after it was read.
+    pub state: Option<Membership>,
 }
 
 /// A user to add.
@@ -111,6 +118,8 @@ pub struct Profile {
     pub description: String,
     /// What the application keeps with it.
     pub metadata: Metadata,
+    /// How long a member waits between two messages; 0: not at all.
+    pub slow_mode_seconds: u32,
 }
 
 /// A change of what a room says of itself; `None` stays as it is.
@@ -122,6 +131,8 @@ pub struct ProfileChange {
     pub description: Option<String>,
     /// What the application keeps with it.
     pub metadata: Option<Metadata>,
+    /// How long a member waits between two messages.
+    pub slow_mode_seconds: Option<u32>,
 }
 
 impl Room {
@@ -140,6 +151,9 @@ impl Profile {
         }
         at_most("description", self.description.len(), MAX_DESCRIPTION_BYTES)?;
         no_nul("description", &self.description)?;
+        if self.slow_mode_seconds > MAX_SLOW_MODE_SECONDS {
+            return Err(Error::field("slow_mode_seconds", format!("is above {MAX_SLOW_MODE_SECONDS}")));
+        }
         check_metadata(&self.metadata)
     }
 

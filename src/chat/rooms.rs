@@ -7,6 +7,7 @@ use super::{
     event::EventBody,
     log::Unit,
     membership::{check_members, enter, erase, refuse_direct, require},
+    moderation::{mark_new, refuse_blocked_by},
     page::{self, Page},
     policy::Action,
     room::{NewRoom, Profile, ProfileChange, Role, Room, RoomKind, RoomSummary},
@@ -64,7 +65,9 @@ impl Chat {
     /// A room that the caller is in, or that is public.
     pub async fn get_room(&self, caller: &UserKey, room: RoomId) -> Result<RoomSummary> {
         let found = store::rooms::get(self.db(), &caller.room(room), &caller.user).await?;
-        found.filter(|s| s.membership.is_some() || s.room.kind == RoomKind::Public).ok_or_else(Error::room_not_found)
+        let visible = found.filter(|s| s.membership.is_some() || s.room.kind == RoomKind::Public);
+        let mut found = self.with_states(caller, visible.into_iter().collect()).await?;
+        found.pop().ok_or_else(Error::room_not_found)
     }
 
     /// A page of rooms, the most recently active first.
@@ -88,9 +91,11 @@ impl Chat {
             RoomScope::Joined => store::rooms::list_joined(self.db(), caller, after.as_ref(), limit + 1).await?,
             RoomScope::Public => store::rooms::list_public(self.db(), caller, after.as_ref(), limit + 1).await?,
         };
-        Ok(Page::cut(rooms, limit, |last| {
+        let page = Page::cut(rooms, limit, |last| {
             self.pages().seal(&list, &[&last.room.last_activity_at.0.to_string(), last.room.id.as_str()])
-        }))
+        });
+        let Page { items, next_page_token } = page;
+        Ok(Page { items: self.with_states(caller, items).await?, next_page_token })
     }
 
     /// Changes what a room says of itself.
@@ -103,11 +108,17 @@ impl Chat {
                     refuse_direct(unit.counters(&key).await?.kind)?;
                     require(unit, &key, &caller.user, Action::UpdateRoom).await?;
                     let old = current(unit, &key).await?;
-                    let before = Profile { title: old.title, description: old.description, metadata: old.metadata };
+                    let before = Profile {
+                        title: old.title,
+                        description: old.description,
+                        metadata: old.metadata,
+                        slow_mode_seconds: old.slow_mode_seconds,
+                    };
                     let profile = Profile {
                         title: change.title.unwrap_or_else(|| before.title.clone()),
                         description: change.description.unwrap_or_else(|| before.description.clone()),
                         metadata: change.metadata.unwrap_or_else(|| before.metadata.clone()),
+                        slow_mode_seconds: change.slow_mode_seconds.unwrap_or(before.slow_mode_seconds),
                     };
                     profile.check()?;
                     if profile == before {
@@ -156,6 +167,11 @@ impl Chat {
                     if let Some(room) = store::rooms::find_direct(&mut unit.tx, &caller, &other).await? {
                         return Ok((room, false));
                     }
+                    store::blocks::lock_pair(&mut unit.tx, &caller, &other).await?;
+                    if let Some(room) = store::rooms::find_direct(&mut unit.tx, &caller, &other).await? {
+                        return Ok((room, false));
+                    }
+                    refuse_blocked_by(unit, &caller, &other).await?;
                     let pair = Some((caller.user.clone(), other.clone()));
                     let room = blank(id.clone(), RoomKind::Direct, Profile::default(), &caller.user, unit.now, pair);
                     if !store::rooms::insert(&mut unit.tx, &key, &room).await? {
@@ -167,6 +183,7 @@ impl Chat {
                     for user in [&caller.user, &other] {
                         enter(unit, &limits, &key, &caller.user, user, Role::Member).await?;
                     }
+                    mark_new(unit, &caller, &other).await?;
                     Ok((id, true))
                 })
             })
@@ -183,7 +200,7 @@ fn blank(
     now: Timestamp,
     pair: Option<(UserId, UserId)>,
 ) -> Room {
-    let Profile { title, description, metadata } = profile;
+    let Profile { title, description, metadata, slow_mode_seconds } = profile;
     Room {
         id,
         kind,
@@ -197,7 +214,7 @@ fn blank(
         last_seq: 0,
         last_position: 0,
         member_count: 0,
-        slow_mode_seconds: 0,
+        slow_mode_seconds,
         pair,
     }
 }

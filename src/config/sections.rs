@@ -134,6 +134,9 @@ pub struct ChatConfig {
     pub append_queue_bytes: usize,
     pub append_batch: usize,
     #[serde(with = "humantime_serde")]
+    pub lane_wait: Duration,
+    pub lane_wait_bytes: usize,
+    #[serde(with = "humantime_serde")]
     pub check_interval: Duration,
     #[serde(with = "humantime_serde")]
     pub check_interval_alone: Duration,
@@ -143,6 +146,8 @@ pub struct ChatConfig {
     pub hot_ttl: Duration,
     #[serde(with = "humantime_serde")]
     pub typing_timeout: Duration,
+    pub receipt_interval: Duration,
+    pub receipt_queue: usize,
 }
 
 /// `[presence]`
@@ -225,6 +230,8 @@ impl Config {
         range("chat.append_queue_bytes", chat.append_queue_bytes as u128, 131_072, 4 << 30);
         // 2,048 rows of 15 columns are as many values as SQLite takes in one statement.
         range("chat.append_batch", chat.append_batch as u128, 1, 2_048);
+        range("chat.lane_wait (ms)", chat.lane_wait.as_millis(), 50, 60_000);
+        range("chat.lane_wait_bytes", chat.lane_wait_bytes as u128, 131_072, 4 << 30);
         range("chat.check_interval (ms)", chat.check_interval.as_millis(), 100, 600_000);
         range("chat.check_interval_alone (ms)", chat.check_interval_alone.as_millis(), 50, 60_000);
         range("chat.hot_events", chat.hot_events as u128, 0, 10_000);
@@ -236,6 +243,8 @@ impl Config {
         range("presence.close_delay (ms)", presence.close_delay.as_millis(), 0, 60_000);
         range("presence.full_room_members", presence.full_room_members.into(), 1, 5_000);
         range("presence.room_interval (ms)", presence.room_interval.as_millis(), 100, 600_000);
+        range("chat.receipt_interval (ms)", chat.receipt_interval.as_millis(), 50, 60_000);
+        range("chat.receipt_queue", chat.receipt_queue as u128, 1, 10_000_000);
         problems
     }
 }

@@ -242,6 +242,24 @@ impl Hub {
         }
     }
 
+    /// Queues a frame for all sessions of a user here, after what waits.
+    pub fn push_to_owner(&self, owner: &UserKey, frame: &Bytes) {
+        for session in self.of(owner) {
+            session.push(frame.clone());
+        }
+    }
+
+    /// Whether a user has a session here.
+    pub fn is_here(&self, owner: &UserKey) -> bool {
+        self.owners.lock().contains_key(owner)
+    }
+
+    /// The sessions that follow a topic here.
+    pub fn following(&self, topic: &Topic) -> Vec<Arc<Session>> {
+        let channel = self.channels.read().get(topic).cloned();
+        channel.map(|channel| channel.sessions()).unwrap_or_default()
+    }
+
     /// Has the session served from the log, unless that runs already.
     pub fn catch_up(&self, session: Arc<Session>) {
         if let Some(callee) = self.on_behind.get()

@@ -50,6 +50,8 @@ pub struct Session {
     pub(super) follows: Mutex<Follows>,
     behind: Mutex<VecDeque<Topic>>,
     catching_up: AtomicBool,
+    /// Its reader was told how they stand in all rooms, and relies on being told what changes.
+    has_states: AtomicBool,
     expires_at: AtomicI64,
     warn_at: AtomicI64,
     over_for: AtomicU32,
@@ -131,6 +133,7 @@ impl Session {
             behind: Mutex::default(),
             // Whoever opens it has the task first.
             catching_up: AtomicBool::new(true),
+            has_states: AtomicBool::new(false),
             expires_at: AtomicI64::new(expires_at.0),
             warn_at: AtomicI64::new(UNSET),
             over_for: AtomicU32::new(0),
@@ -194,6 +197,16 @@ impl Session {
         };
         wake(waker);
         true
+    }
+
+    /// Its reader was told how they stand in all rooms: see [`Session::has_states`].
+    pub fn wants_states(&self) {
+        self.has_states.store(true, Ordering::Release);
+    }
+
+    /// Whether its reader was told how they stand in all rooms, and relies on being told what changes.
+    pub fn has_states(&self) -> bool {
+        self.has_states.load(Ordering::Acquire)
     }
 
     /// Whether nothing waits for the reader.

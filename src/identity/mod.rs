@@ -24,6 +24,8 @@ pub struct Caller {
     pub user: UserKey,
     /// When the token stops being good.
     pub expires_at: Timestamp,
+    /// Whether they are an admin of the project.
+    pub admin: bool,
 }
 
 /// The projects of this server.

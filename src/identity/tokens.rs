@@ -32,6 +32,9 @@ struct Claims {
     exp: f64,
     #[serde(default)]
     nbf: Option<f64>,
+    /// Whether the user is an admin of the project.
+    #[serde(default)]
+    relay_admin: bool,
 }
 
 #[derive(Deserialize)]
@@ -47,6 +50,8 @@ struct NewClaims<'a> {
     aud: &'a str,
     iat: i64,
     exp: i64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    relay_admin: bool,
 }
 
 impl Tokens {
@@ -95,7 +100,7 @@ impl Tokens {
         if !self.projects.contains(&project) {
             return Err(Error::new(Reason::ProjectNotFound, "the token's aud is no project of this server"));
         }
-        Ok(Caller { user: UserKey { project, user }, expires_at })
+        Ok(Caller { user: UserKey { project, user }, expires_at, admin: claims.relay_admin })
     }
 }
 
@@ -117,12 +122,14 @@ fn invalid(what: &str) -> Error {
     Error::new(Reason::TokenInvalid, format!("the token {what}"))
 }
 
-/// A token of `user` that is good for `ttl` from `now` on, signed with the server's key.
-pub fn mint(keys: &KeyRing, user: &UserKey, now: Timestamp, ttl: Duration) -> Result<String> {
+/// A token of `user` that is good for `ttl` from `now` on, signed with the server's key; `admin`: it names an admin of the
+/// project.
+pub fn mint(keys: &KeyRing, user: &UserKey, admin: bool, now: Timestamp, ttl: Duration) -> Result<String> {
     let (kid, key) = keys.signing();
     let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::HS256) };
     let exp = now.plus(ttl).seconds();
-    let claims = NewClaims { sub: user.user.as_str(), aud: user.project.as_str(), iat: now.seconds(), exp };
+    let claims =
+        NewClaims { sub: user.user.as_str(), aud: user.project.as_str(), iat: now.seconds(), exp, relay_admin: admin };
     jsonwebtoken::encode(&header, &claims, key).map_err(|error| Error::internal(&error))
 }
 
@@ -147,11 +154,14 @@ mod tests {
         };
         let projects = HashSet::from([user.project.clone()]);
         let tokens = Tokens::new(keys.clone(), projects, clock.clone(), Duration::from_secs(5));
-        let token = mint(&keys, &user, start, Duration::from_secs(60)).unwrap();
+        let token = mint(&keys, &user, false, start, Duration::from_secs(60)).unwrap();
 
         clock.advance(Duration::from_secs(64));
         let caller = tokens.verify(&token).unwrap();
-        assert_eq!((caller.user, caller.expires_at), (user, start.plus(Duration::from_secs(65))));
+        assert_eq!((caller.user, caller.expires_at), (user.clone(), start.plus(Duration::from_secs(65))));
+        assert!(!caller.admin);
+        let admin = mint(&keys, &user, true, start, Duration::from_secs(60)).unwrap();
+        assert!(tokens.verify(&admin).unwrap().admin);
         clock.advance(Duration::from_secs(1));
         assert_eq!(tokens.verify(&token).unwrap_err().reason(), Reason::TokenExpired);
     }

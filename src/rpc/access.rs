@@ -9,7 +9,9 @@ pub(super) enum Access {
     Anyone,
     /// A user with a valid token. What the user may do in a room is `chat::policy`'s table.
     User,
-    /// The same, for a stream: it lasts as long as the token does, not as long as a call may take.
+    /// The same, of a user whose token names an admin of the project.
+    Admin,
+    /// The same as `User`, for a stream: it lasts as long as the token does, not as long as a call may take.
     UserStream,
 }
 
@@ -75,7 +77,7 @@ pub(super) fn of(path: &str) -> Option<Access> {
         "relay.chat.v1.ChatService" => known(STREAMS, Access::UserStream).or_else(|| known(CHAT, Access::User)),
         "relay.chat.v1.RoomService" => known(ROOMS, Access::User),
         "relay.chat.v1.PresenceService" => known(PRESENCE, Access::User),
-        "relay.chat.v1.ModerationService" => known(MODERATION, Access::User).or_else(|| known(ADMIN, Access::User)),
+        "relay.chat.v1.ModerationService" => known(MODERATION, Access::User).or_else(|| known(ADMIN, Access::Admin)),
         "grpc.health.v1.Health" => known(&["Check", "Watch"], Access::Anyone),
         "grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection" => {
             known(&["ServerReflectionInfo"], Access::Anyone)
@@ -98,7 +100,8 @@ mod tests {
             for service in &file.service {
                 for method in &service.method {
                     let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
-                    let user = if method.server_streaming() { Access::UserStream } else { Access::User };
+                    let unary = if ADMIN.contains(&method.name()) { Access::Admin } else { Access::User };
+                    let user = if method.server_streaming() { Access::UserStream } else { unary };
                     assert_eq!(of(&path), Some(user), "{path}");
                     methods += 1;
                 }

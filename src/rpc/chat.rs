@@ -22,6 +22,8 @@ use crate::{
 
 const MESSAGES_DEFAULT: usize = 50;
 const MESSAGES_MAX: usize = 200;
+const RECEIPTS_DEFAULT: usize = 100;
+const RECEIPTS_MAX: usize = 500;
 /// Messages in one SendMessages.
 const SENDS_MAX: usize = 100;
 
@@ -107,7 +109,8 @@ impl ChatService for ChatApi {
     ) -> Answer<wire::DeleteMessageResponse> {
         let (caller, request) = parts(request)?;
         let call = async {
-            self.chat.delete(caller, convert::room_id(&request.room_id)?, convert::seq(request.seq)?).await?;
+            let (room, seq) = (convert::room_id(&request.room_id)?, convert::seq(request.seq)?);
+            self.chat.delete(caller, room, seq, request.reason).await?;
             Ok(wire::DeleteMessageResponse {})
         };
         answer(call.await)
@@ -140,8 +143,37 @@ impl ChatService for ChatApi {
         let (caller, request) = parts(request)?;
         let call = async {
             let (room, seq) = (convert::room_id(&request.room_id)?, convert::seq(request.seq)?);
-            let found = self.chat.get_message(&caller, room.clone(), seq).await?;
-            Ok(wire::GetMessageResponse { message: Some(convert::reacted(&room, &found)) })
+            let (found, status) = self.chat.get_message(&caller, room.clone(), seq).await?;
+            let status = Some(convert::status(&status));
+            Ok(wire::GetMessageResponse { message: Some(wire::Message { status, ..convert::reacted(&room, &found) }) })
+        };
+        answer(call.await)
+    }
+
+    async fn update_receipts(
+        &self,
+        request: Request<wire::UpdateReceiptsRequest>,
+    ) -> Answer<wire::UpdateReceiptsResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let room = convert::room_id(&request.room_id)?;
+            let (delivered, read) = (request.delivered_seq, request.read_seq);
+            let state = self.chat.update_receipts(&caller, room, delivered, read).await?;
+            Ok(wire::UpdateReceiptsResponse { state: Some(convert::membership(&state)) })
+        };
+        answer(call.await)
+    }
+
+    async fn list_receipts(&self, request: Request<wire::ListReceiptsRequest>) -> Answer<wire::ListReceiptsResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let room = convert::room_id(&request.room_id)?;
+            let limit = page_size(request.page_size, RECEIPTS_DEFAULT, RECEIPTS_MAX)?;
+            let page = self.chat.list_receipts(&caller, room, request.min_read_seq, limit, &request.page_token).await?;
+            Ok(wire::ListReceiptsResponse {
+                receipts: page.items.iter().map(|(user, cursors)| convert::receipt_of(user, *cursors)).collect(),
+                next_page_token: page_token(page.next_page_token),
+            })
         };
         answer(call.await)
     }
@@ -160,6 +192,48 @@ impl ChatService for ChatApi {
                 next_page_token: page_token(listed.page.next_page_token),
                 position: listed.position,
             })
+        };
+        answer(call.await)
+    }
+
+    async fn pin_message(&self, request: Request<wire::PinMessageRequest>) -> Answer<wire::PinMessageResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            self.chat.pin(caller, convert::room_id(&request.room_id)?, convert::seq(request.seq)?).await?;
+            Ok(wire::PinMessageResponse {})
+        };
+        answer(call.await)
+    }
+
+    async fn unpin_message(&self, request: Request<wire::UnpinMessageRequest>) -> Answer<wire::UnpinMessageResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            self.chat.unpin(caller, convert::room_id(&request.room_id)?, convert::seq(request.seq)?).await?;
+            Ok(wire::UnpinMessageResponse {})
+        };
+        answer(call.await)
+    }
+
+    async fn list_pinned_messages(
+        &self,
+        request: Request<wire::ListPinnedMessagesRequest>,
+    ) -> Answer<wire::ListPinnedMessagesResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let room = convert::room_id(&request.room_id)?;
+            let pinned = self.chat.list_pinned(&caller, room.clone()).await?;
+            let messages = pinned.iter().map(|pinned| convert::pinned(&room, pinned)).collect();
+            Ok(wire::ListPinnedMessagesResponse { messages })
+        };
+        answer(call.await)
+    }
+
+    async fn skip_lane(&self, request: Request<wire::SkipLaneRequest>) -> Answer<wire::SkipLaneResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let (room, lane, numbers) = convert::lane_skip(request)?;
+            let next_client_seq = self.chat.skip_lane(caller, room, lane, numbers).await?;
+            Ok(wire::SkipLaneResponse { next_client_seq })
         };
         answer(call.await)
     }

@@ -41,6 +41,7 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
     let count = Count { metrics: gate.metrics.clone(), method: path.trim_start_matches('/').into() };
     if access != Access::Anyone {
         match caller(&gate.tokens, request.headers()) {
+            Ok(caller) if access == Access::Admin && !caller.admin => return count.response(refuse(&not_an_admin())),
             Ok(caller) => drop(request.extensions_mut().insert(caller)),
             Err(error) => return count.response(refuse(&error)),
         }
@@ -53,12 +54,16 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
             // What becomes of a stream that has begun is its body's to count.
             if response.headers().contains_key("grpc-status") { count.response(response) } else { response }
         }
-        Access::User => {
+        Access::User | Access::Admin => {
             let deadline = deadline(request.headers(), gate.request_timeout);
             let response = tokio::time::timeout(deadline, next.run(request)).await;
             count.response(response.map_or_else(|_| refuse(&too_late()), complete))
         }
     }
+}
+
+fn not_an_admin() -> Error {
+    Error::new(Reason::AdminRequired, "the method is for users whose token has the claim `relay_admin`")
 }
 
 fn too_late() -> Error {

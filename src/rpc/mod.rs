@@ -21,6 +21,7 @@ mod convert;
 mod gate;
 mod http;
 mod listener;
+mod moderation;
 mod patience;
 mod presence;
 mod rooms;

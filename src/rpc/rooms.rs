@@ -34,7 +34,8 @@ impl RoomService for RoomApi {
             let kind = convert::room_kind(request.kind)?;
             let members = request.members.into_iter().enumerate().map(convert::new_member).collect::<Result<_, _>>()?;
             let metadata = request.metadata.into_iter().collect();
-            let profile = Profile { title: request.title, description: request.description, metadata };
+            let profile =
+                Profile { title: request.title, description: request.description, metadata, ..Profile::default() };
             let room = self.chat.create_room(caller, NewRoom { id, kind, profile, members }).await?;
             Ok(wire::CreateRoomResponse { room: Some(convert::room(&room)) })
         };
@@ -162,6 +163,20 @@ impl RoomService for RoomApi {
                 members: page.items.iter().map(convert::member).collect(),
                 next_page_token: page_token(page.next_page_token),
             })
+        };
+        answer(call.await)
+    }
+
+    async fn update_room_settings(
+        &self,
+        request: Request<wire::UpdateRoomSettingsRequest>,
+    ) -> Answer<wire::UpdateRoomSettingsResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let room = convert::room_id(&request.room_id)?;
+            let change = convert::settings_change(request.settings, request.update_mask)?;
+            let state = self.chat.update_settings(caller, room, change).await?;
+            Ok(wire::UpdateRoomSettingsResponse { state: Some(convert::membership(&state)) })
         };
         answer(call.await)
     }

@@ -11,8 +11,8 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, Method, header};
 use relay_proto::server::chat::v1::{
-    chat_service_server::ChatServiceServer, presence_service_server::PresenceServiceServer,
-    room_service_server::RoomServiceServer,
+    chat_service_server::ChatServiceServer, moderation_service_server::ModerationServiceServer,
+    presence_service_server::PresenceServiceServer, room_service_server::RoomServiceServer,
 };
 use tonic::service::Routes;
 use tonic_health::server::{HealthReporter, HealthService};
@@ -24,6 +24,7 @@ use super::{
     chat::ChatApi,
     gate::{self, Gate},
     http::{self as pages, Pages},
+    moderation::ModerationApi,
     presence::PresenceApi,
     rooms::RoomApi,
     stream::{self, Streams},
@@ -69,9 +70,11 @@ pub fn router(
     let Services { chat, feed, hub, bus, renewals, typing, presence, tokens, clock, metrics, draining, health } =
         services;
     let limit = server.max_request_bytes;
-    let api = ChatApi { chat: chat.clone(), hub: hub.clone(), renewals, typing: typing.clone(), clock };
+    let api = ChatApi { chat: chat.clone(), hub: hub.clone(), renewals, typing: typing.clone(), clock: clock.clone() };
+    let moderation = ModerationApi { chat: chat.clone(), clock };
     let mut routes = Routes::new(ChatServiceServer::new(api).max_decoding_message_size(limit))
         .add_service(RoomServiceServer::new(RoomApi { chat: chat.clone() }).max_decoding_message_size(limit))
+        .add_service(ModerationServiceServer::new(moderation).max_decoding_message_size(limit))
         .add_service(
             PresenceServiceServer::new(PresenceApi { presence: presence.clone() }).max_decoding_message_size(limit),
         )

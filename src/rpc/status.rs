@@ -40,6 +40,7 @@ fn code(reason: Reason) -> Code {
         | Reason::SlowMode
         | Reason::TooManyPins
         | Reason::TooManyBans
+        | Reason::TooManyReports
         | Reason::Overloaded => Code::ResourceExhausted,
         Reason::StreamNotOpen
         | Reason::StreamAlreadyOpen
@@ -110,6 +111,7 @@ fn wire_reason(reason: Reason) -> wire::ErrorReason {
         Reason::TooManyBans => W::TooManyBans,
         Reason::ReportNotFound => W::ReportNotFound,
         Reason::AdminRequired => W::AdminRequired,
+        Reason::TooManyReports => W::TooManyReports,
     }
 }
 
@@ -199,6 +201,22 @@ mod tests {
             Reason::SessionNotFound,
             Reason::Internal,
             Reason::ProjectNotFound,
+            Reason::ReceiptBeyondRoom,
+            Reason::MentionInvalid,
+            Reason::LaneNumberUsed,
+            Reason::LaneJumpTooFar,
+            Reason::LaneFull,
+            Reason::SearchQueryInvalid,
+            Reason::UserBanned,
+            Reason::MemberMuted,
+            Reason::UserBlocked,
+            Reason::SlowMode,
+            Reason::MemberIsOwner,
+            Reason::TooManyPins,
+            Reason::TooManyBans,
+            Reason::ReportNotFound,
+            Reason::AdminRequired,
+            Reason::TooManyReports,
         ];
         for number in 1.. {
             let Ok(wire) = wire::ErrorReason::try_from(number) else {

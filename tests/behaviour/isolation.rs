@@ -36,6 +36,11 @@ fn calls(room: &str) -> Vec<(&'static str, Vec<u8>)> {
             "ChatService/RemoveReaction",
             wire::RemoveReactionRequest { room_id: room_id(), seq: 1, emoji: emoji() }.encode_to_vec(),
         ),
+        (
+            "ChatService/SkipLane",
+            wire::SkipLaneRequest { room_id: room_id(), lane_id: "l".into(), first_client_seq: 1, last_client_seq: 0 }
+                .encode_to_vec(),
+        ),
         ("ChatService/GetMessage", wire::GetMessageRequest { room_id: room_id(), seq: 1 }.encode_to_vec()),
         ("ChatService/GetMessage", wire::GetMessageRequest { room_id: room_id(), seq: 99 }.encode_to_vec()),
         (

@@ -119,6 +119,12 @@ fn rows(room: &str) -> Vec<Row> {
             action("send, react"),
             wire::RemoveReactionRequest { room_id: room_id(), seq, emoji },
         ),
+        row(
+            "ChatService/SkipLane",
+            "",
+            action("send, react"),
+            wire::SkipLaneRequest { room_id: room_id(), lane_id: "l".into(), first_client_seq: 1, last_client_seq: 0 },
+        ),
         row("ChatService/GetMessage", "", action("read"), wire::GetMessageRequest { room_id: room_id(), seq }),
         row(
             "ChatService/ListMessages",

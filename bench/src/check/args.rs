@@ -128,6 +128,11 @@ impl CheckArgs {
         Ok(self)
     }
 
+    /// Whether a setting of the nodes' was given.
+    pub(super) fn sets(&self, name: &str) -> bool {
+        self.settings.iter().any(|setting| setting.split('=').next() == Some(name))
+    }
+
     /// The command line that repeats the run of `seed`.
     pub(super) fn repeat(&self, seed: u64) -> String {
         let faults: Vec<&str> = self.faults.iter().map(|kind| kind.name()).collect();

@@ -4,6 +4,8 @@ use relay_proto::chat::v1::{MemberRole, Message, RoomEvent, room_event::Event};
 use relay_sdk::RoomEventKind;
 use serde::Serialize;
 
+use super::ledger::LaneNumber;
+
 /// What happened in a room. Texts are as they were when it was delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -14,6 +16,8 @@ pub(super) enum Brief {
         id: String,
         text: String,
         deleted: bool,
+        /// Its place in a lane, and how many numbers before it were missing.
+        lane: Option<(LaneNumber, u64)>,
     },
     Edited {
         seq: u64,
@@ -76,11 +80,11 @@ impl Brief {
         match kind {
             RoomEventKind::MessageCreated(message) => created(message),
             RoomEventKind::MessageEdited(message) => edited(message),
-            RoomEventKind::MessageDeleted { seq } => Self::Deleted { seq },
+            RoomEventKind::MessageDeleted { seq, .. } => Self::Deleted { seq },
             RoomEventKind::ReactionAdded { seq, emoji } => Self::Reacted { seq, emoji, user },
             RoomEventKind::ReactionRemoved { seq, emoji } => Self::Unreacted { seq, emoji, user },
             RoomEventKind::MemberJoined(member) => Self::Joined { user: member.user_id, role: member.role },
-            RoomEventKind::MemberLeft { user_id } => Self::Left { user: user_id },
+            RoomEventKind::MemberLeft { user_id, .. } => Self::Left { user: user_id },
             RoomEventKind::MemberUpdated(member) => Self::Promoted { user: member.user_id, role: member.role },
             RoomEventKind::RoomUpdated(_) => Self::Renamed,
             RoomEventKind::RoomDeleted => Self::RoomDeleted,
@@ -95,8 +99,8 @@ impl Brief {
 
     fn bare(&self) -> Self {
         match self.clone() {
-            Self::Created { seq, sender, id, .. } => {
-                Self::Created { seq, sender, id, text: String::new(), deleted: false }
+            Self::Created { seq, sender, id, lane, .. } => {
+                Self::Created { seq, sender, id, text: String::new(), deleted: false, lane }
             }
             Self::Edited { seq, .. } => Self::Edited { seq, text: String::new(), deleted: false },
             Self::Joined { user, .. } => Self::Joined { user, role: MemberRole::Unspecified.into() },
@@ -106,8 +110,9 @@ impl Brief {
 }
 
 fn created(message: Message) -> Brief {
-    let Message { seq, sender_id: sender, client_message_id: id, text, deleted_at, .. } = message;
-    Brief::Created { seq, sender, id, text, deleted: deleted_at.is_some() }
+    let Message { seq, sender_id: sender, client_message_id: id, text, deleted_at, lane, .. } = message;
+    let lane = lane.map(|place| (LaneNumber { lane: place.lane_id, number: place.client_seq }, place.missing_before));
+    Brief::Created { seq, sender, id, text, deleted: deleted_at.is_some(), lane }
 }
 
 fn edited(message: Message) -> Brief {

@@ -61,6 +61,11 @@ pub(super) const EDIT: Path = "/relay.chat.v1.ChatService/EditMessage";
 pub(super) const DELETE: Path = "/relay.chat.v1.ChatService/DeleteMessage";
 pub(super) const REACT: Path = "/relay.chat.v1.ChatService/AddReaction";
 pub(super) const UNREACT: Path = "/relay.chat.v1.ChatService/RemoveReaction";
+pub(super) const SKIP_LANE: Path = "/relay.chat.v1.ChatService/SkipLane";
+pub(super) const UPDATE_RECEIPTS: Path = "/relay.chat.v1.ChatService/UpdateReceipts";
+pub(super) const LIST_RECEIPTS: Path = "/relay.chat.v1.ChatService/ListReceipts";
+pub(super) const GET_PRESENCE: Path = "/relay.chat.v1.PresenceService/GetPresence";
+pub(super) const SET_PRESENCE: Path = "/relay.chat.v1.PresenceService/SetPresence";
 pub(super) const LIST: Path = "/relay.chat.v1.ChatService/ListMessages";
 pub(super) const CREATE_ROOM: Path = "/relay.chat.v1.RoomService/CreateRoom";
 pub(super) const GET_ROOM: Path = "/relay.chat.v1.RoomService/GetRoom";
@@ -112,6 +117,18 @@ impl Caller {
             sleep(Duration::from_millis(random.u64(20..200))).await;
         }
         None
+    }
+
+    /// Calls a node by chance once, and hangs up after `within`. Whatever came of it is lost on this caller.
+    pub(super) async fn give_up<Q: Message + Clone + 'static, A: Message + Default + 'static>(
+        &self,
+        random: &mut Rng,
+        path: Path,
+        request: &Q,
+        within: Duration,
+    ) -> Option<A> {
+        let node = self.any(random);
+        timeout(within, self.once(node, path, request)).await.ok()?.ok()
     }
 
     /// Calls a certain node until it has a final answer.
@@ -175,7 +192,9 @@ pub(super) fn final_refusal(status: &Status) -> Option<Refusal> {
     let details = status.get_error_details();
     let reason = details.error_info().map_or_else(String::new, |info| info.reason.clone());
     let passes = match reason.as_str() {
-        "OVERLOADED" | "DRAINING" | "STORAGE_UNAVAILABLE" | "DEADLINE_EXCEEDED" | "TOO_MANY_STREAMS" => true,
+        "OVERLOADED" | "DRAINING" | "STORAGE_UNAVAILABLE" | "DEADLINE_EXCEEDED" | "TOO_MANY_STREAMS" | "LANE_FULL" => {
+            true
+        }
         "" => matches!(
             status.code(),
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Internal

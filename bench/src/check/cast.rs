@@ -15,6 +15,7 @@ use crate::error::Error;
 const TOKEN_SECONDS: u64 = 4 * 3600;
 const MEMBERS: usize = 6;
 const GUESTS: usize = 3;
+const VISITORS: usize = 3;
 
 /// A user with a token.
 pub(super) struct User {
@@ -37,6 +38,8 @@ pub(super) struct Cast {
     pub(super) members: Vec<Arc<User>>,
     /// Come and go.
     pub(super) guests: Vec<Arc<User>>,
+    /// Are in every room, and open and close streams.
+    pub(super) visitors: Vec<Arc<User>>,
     /// Is in no room, and must hear nothing.
     pub(super) outsider: Arc<User>,
     pub(super) rooms: Vec<Place>,
@@ -53,7 +56,8 @@ impl Cast {
                 let roles = ["owner".into(), "outsider".into()]
                     .into_iter()
                     .chain((1..=GUESTS).map(|n| format!("guest{n}")))
-                    .chain((1..=MEMBERS).map(|n| format!("member{n}")));
+                    .chain((1..=MEMBERS).map(|n| format!("member{n}")))
+                    .chain((1..=VISITORS).map(|n| format!("visitor{n}")));
                 roles.map(|role| signed(format!("check-{run}-{role}"), kid, &key)).collect::<Result<Vec<_>, _>>()?
             }
             Credentials::File(path) => {
@@ -63,12 +67,14 @@ impl Cast {
         if users.len() < FEWEST_USERS {
             return Err(Error::Usage(format!("a check needs tokens of {FEWEST_USERS} users")));
         }
+        // There may be none, if there are few tokens.
+        let visitors = users.split_off(users.len() - VISITORS.min(users.len() - FEWEST_USERS));
         let members = users.split_off(2 + GUESTS.min(users.len() - 4));
         let guests = users.split_off(2);
         let rooms = (0..random.usize(3..=5)).map(|n| Place { id: format!("check-{run}-{n}"), public: n % 2 == 0 });
         let rooms = rooms.collect();
         let [owner, outsider] = [users.swap_remove(0), users.swap_remove(0)];
-        Ok(Self { owner, members, guests, outsider, rooms })
+        Ok(Self { owner, members, guests, visitors, outsider, rooms })
     }
 }
 

@@ -26,9 +26,38 @@ pub(super) struct Sent {
     pub(super) room: String,
     pub(super) id: String,
     pub(super) text: String,
+    /// Its number in a lane of its sender's.
+    pub(super) lane: Option<LaneNumber>,
     pub(super) began: Moment,
     pub(super) acks: Vec<Ack>,
     pub(super) refused: Option<String>,
+}
+
+/// A lane, and a number in it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub(super) struct LaneNumber {
+    pub(super) lane: String,
+    pub(super) number: u64,
+}
+
+/// A number that was declared skipped.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Skip {
+    pub(super) user: String,
+    pub(super) room: String,
+    pub(super) lane: LaneNumber,
+    pub(super) ending: Ending,
+}
+
+/// What a call said the lane expects next.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Expectation {
+    pub(super) user: String,
+    pub(super) room: String,
+    pub(super) lane: LaneNumber,
+    pub(super) began: Moment,
+    pub(super) ended: Moment,
+    pub(super) next: u64,
 }
 
 /// An acknowledgement.
@@ -114,6 +143,8 @@ pub(super) struct Records {
     pub(super) sent: Vec<Sent>,
     pub(super) changes: Vec<Change>,
     pub(super) passages: Vec<Passage>,
+    pub(super) skips: Vec<Skip>,
+    pub(super) expectations: Vec<Expectation>,
     /// The changes of each message: where they stand above.
     #[serde(skip)]
     by_message: HashMap<(String, u64), Vec<usize>>,
@@ -133,10 +164,10 @@ impl Ledger {
     }
 
     /// A message is about to be sent. Answers with its place in the record.
-    pub(super) fn sending(&self, user: &str, room: &str, id: &str, text: &str) -> usize {
+    pub(super) fn sending(&self, user: &str, room: &str, id: &str, text: &str, lane: Option<LaneNumber>) -> usize {
         let mut records = self.records();
         let [user, room, id, text] = [user, room, id, text].map(str::to_owned);
-        records.sent.push(Sent { user, room, id, text, began: now(), acks: Vec::new(), refused: None });
+        records.sent.push(Sent { user, room, id, text, lane, began: now(), acks: Vec::new(), refused: None });
         records.sent.len() - 1
     }
 
@@ -182,6 +213,25 @@ impl Ledger {
     pub(super) fn passed(&self, place: usize, ambiguous: bool, refused: Option<String>) {
         let ending = &mut self.records().passages[place].ending;
         (ending.ended, ending.ambiguous, ending.refused) = (Some(now()), ambiguous, refused);
+    }
+
+    /// A number is about to be declared skipped.
+    pub(super) fn skipping(&self, user: &str, room: &str, lane: LaneNumber) -> usize {
+        let mut records = self.records();
+        records.skips.push(Skip { user: user.into(), room: room.into(), lane, ending: Ending::open() });
+        records.skips.len() - 1
+    }
+
+    /// It was, or not.
+    pub(super) fn skipped(&self, place: usize, ambiguous: bool, refused: Option<String>) {
+        let ending = &mut self.records().skips[place].ending;
+        (ending.ended, ending.ambiguous, ending.refused) = (Some(now()), ambiguous, refused);
+    }
+
+    /// A call that began at a time has said what a lane expects next.
+    pub(super) fn expects(&self, user: &str, room: &str, lane: LaneNumber, began: Moment, next: u64) {
+        let [user, room] = [user, room].map(str::to_owned);
+        self.records().expectations.push(Expectation { user, room, lane, began, ended: now(), next });
     }
 
     /// A message of the room that was acknowledged lately: whose it is, and its seq.

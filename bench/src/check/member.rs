@@ -127,7 +127,7 @@ impl Member {
     fn compose(&mut self, room: &str) -> (SendMessageRequest, usize) {
         let id = uuid::Builder::from_random_bytes(self.random.u128(..).to_be_bytes()).into_uuid().to_string();
         let text = self.text("message");
-        let place = self.stage.ledger.sending(&self.caller.user.name, room, &id, &text);
+        let place = self.stage.ledger.sending(&self.caller.user.name, room, &id, &text, None);
         (SendMessageRequest { room_id: room.into(), client_message_id: id, text, ..Default::default() }, place)
     }
 

@@ -5,20 +5,28 @@ mod args;
 mod brief;
 mod caller;
 mod cast;
+mod closing;
 mod fault;
 mod guest;
 mod judge;
+mod lane;
+mod lane_judge;
 mod ledger;
 mod member;
 mod play;
+mod reader;
+mod receipt;
+mod receipt_judge;
 mod stream;
 mod subscriber;
 mod summary;
 mod view;
 mod violation;
+mod visitor;
+mod words;
 mod world;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use fastrand::Rng;
@@ -32,10 +40,11 @@ use self::{
     cast::{Cast, User},
     fault::FaultKind,
     ledger::Ledger,
+    receipt::Receipts,
     subscriber::Goal,
     summary::Figures,
     violation::Violations,
-    world::World,
+    world::{LANE_WAIT, World},
 };
 use crate::{error::Error, report::say};
 
@@ -44,7 +53,10 @@ struct Stage {
     cast: Cast,
     urls: Vec<String>,
     ledger: Ledger,
+    receipts: Receipts,
     violations: Violations,
+    /// How long a message waits for those before it in its lane. None: it is not known.
+    lane_wait: Option<Duration>,
     /// Whether callers hang up in mid-call.
     hangs_up: bool,
     /// Whether its log may have been pruned: then `gap` is an answer.
@@ -53,6 +65,8 @@ struct Stage {
     /// The end of the load.
     until: Instant,
     goal: watch::Sender<Option<Goal>>,
+    /// How many subscribers have everything.
+    arrived: watch::Sender<usize>,
 }
 
 impl Stage {
@@ -102,12 +116,15 @@ async fn run_seed(args: &CheckArgs, seed: u64) -> Result<Figures, Error> {
         cast,
         urls,
         ledger: Ledger::default(),
+        receipts: Receipts::default(),
+        lane_wait: Some(LANE_WAIT).filter(|_| world.is_some() && !args.sets("chat.lane_wait")),
         violations: Violations::default(),
         hangs_up: args.faults.contains(&FaultKind::HangUp),
         may_forget: world.is_none(),
         began,
         until: began + args.load,
         goal: play::no_goal(),
+        arrived: watch::Sender::new(0),
     });
     let outcome = play::run(&stage, world.as_ref(), faults, &mut random).await?;
     let figures = Figures::of(&stage, &outcome);

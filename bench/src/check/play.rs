@@ -1,6 +1,10 @@
 //! One run: everybody takes their place, the load and the faults run, everything comes to rest, and the judge reads.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use fastrand::Rng;
 use relay_proto::chat::v1::{
@@ -10,7 +14,7 @@ use relay_sdk::Client;
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
 use super::{
@@ -18,20 +22,28 @@ use super::{
     archive::{Archive, Told, sample},
     caller::{self, Answer, Caller, Refusal},
     cast::User,
+    closing::{self, Closing},
     fault::Fault,
     guest::Guest,
     judge::{Judge, Log},
-    ledger::{Ack, Moment, Sent, now},
+    lane::LaneSender,
+    lane_judge::LaneJudge,
+    ledger::{Ack, LaneNumber, Moment, Sent, now},
     member::Member,
+    reader::Reader,
+    receipt_judge::ReceiptJudge,
     subscriber::{Goal, RoomEnd, Subscriber},
     view::View,
     violation::Promise,
+    visitor::Visitor,
     world::World,
 };
 use crate::error::Error;
 
 /// How long everything may take to arrive everywhere, once the load and the faults are over.
 const CONVERGENCE: Duration = Duration::from_secs(30);
+/// How long subscribers who have not arrived by then are still listened to.
+const LEAVE: Duration = Duration::from_secs(3);
 /// How many messages are sent again in the end, with the same ids.
 const REPEATS: usize = 60;
 
@@ -50,6 +62,10 @@ pub(super) struct Outcome {
     pub(super) told: Vec<BTreeMap<String, Told>>,
     /// From the end of the load until everything was everywhere.
     pub(super) convergence: Duration,
+    /// Messages in lanes, and how many gaps were passed over.
+    pub(super) lanes: (usize, usize),
+    /// How often visitors came.
+    pub(super) visits: usize,
 }
 
 /// Plays it.
@@ -65,6 +81,10 @@ pub(super) async fn run(
     for subscriber in subscribers_of(stage, random)? {
         subscribers.spawn(subscriber.follow(stage.goal.subscribe()));
     }
+    let mut visitors = JoinSet::new();
+    for user in &stage.cast.visitors {
+        visitors.spawn(Visitor::new(stage.clone(), stage.caller(user)?, random.fork()).work());
+    }
     let workers = workers_of(stage, &owner, random)?;
     let harm = world.map(|world| tokio::spawn(befall(stage.clone(), world.clone(), faults)));
     workers.join_all().await;
@@ -79,24 +99,51 @@ pub(super) async fn run(
             stage.violations.add(Promise::Progress, ended);
         }
     }
+    let settled = visitors.join_all().await;
     let archive = Archive { owner: &owner, rooms: stage.cast.rooms.iter().map(|room| room.id.clone()).collect() };
+    archive.ends().await?;
+    let mut last_words = Member::new(stage.clone(), owner.clone(), Vec::new(), random.fork());
+    for room in &stage.cast.rooms {
+        last_words.send(&room.id).await;
+    }
     let ends = archive.ends().await?;
-    stage.goal.send_replace(Some(Goal { rooms: ends.clone(), deadline: Instant::now() + CONVERGENCE }));
-    let views = subscribers.join_all().await;
+    let closing = Closing { stage, owner: &owner, ends: &ends };
+    let last = closing.report(&settled, random).await?;
+    let deadline = Instant::now() + CONVERGENCE;
+    let late = deadline + CONVERGENCE;
+    stage.goal.send_replace(Some(Goal { rooms: ends.clone(), last: last.clone(), deadline: late, over: false }));
+    let all = subscribers.len();
+    let _ = timeout_at(deadline, stage.arrived.subscribe().wait_for(|arrived| *arrived == all)).await;
+    let lists = closing.everywhere(&last, deadline).await?;
     let convergence = calm.elapsed();
+    stage.goal.send_replace(Some(Goal::of_rooms(ends.clone(), Instant::now() + LEAVE)));
+    let views = subscribers.join_all().await;
+    let visits = settled.iter().map(|one| one.visits).sum();
+    drop(settled);
     repeat_sends(stage, random).await?;
+    closing::reuse_numbers(stage, random).await?;
     let (readers, told) = read_anew(stage, &archive, &ends).await?;
     let records = stage.ledger.records();
     let judge = Judge { records: &records, ends: &ends, readers: &readers, told: &told, violations: &stage.violations };
     let logs = judge.run(&views);
-    Ok(Outcome { faults: befallen, views, logs, told, convergence })
+    closing::judge_lists(&lists, &last, &logs, &by_sdk(stage), &stage.violations);
+    let lane_judge = LaneJudge { records: &records, violations: &stage.violations, wait: stage.lane_wait };
+    let lanes = logs.iter().map(|(room, log)| lane_judge.room(room, log));
+    let lanes = lanes.fold((0, 0), |(messages, gaps), room| (messages + room.0, gaps + room.1));
+    lane_judge.expectations();
+    let receipt_judge = ReceiptJudge { faults: &befallen, violations: &stage.violations };
+    receipt_judge.run(&stage.receipts.cursors());
+    for view in &views {
+        view.words.setbacks.iter().for_each(|setback| receipt_judge.setback(&view.at(), setback));
+    }
+    Ok(Outcome { faults: befallen, views, logs, told, convergence, lanes, visits })
 }
 
 async fn make_rooms(stage: &Stage, owner: &Caller, random: &mut Rng) -> Result<(), Error> {
     for room in &stage.cast.rooms {
         let kind = if room.public { RoomKind::Public } else { RoomKind::Private };
         let member = |user: &Arc<User>| NewMember { user_id: user.name.clone(), ..Default::default() };
-        let members = stage.cast.members.iter().map(member).collect();
+        let members = stage.cast.members.iter().chain(&stage.cast.visitors).map(member).collect();
         let request = CreateRoomRequest { room_id: room.id.clone(), kind: kind.into(), members, ..Default::default() };
         let answer: Option<Answer<CreateRoomResponse>> = owner.call(random, caller::CREATE_ROOM, &request).await;
         match answer.map(|answer| answer.result) {
@@ -112,23 +159,23 @@ async fn make_rooms(stage: &Stage, owner: &Caller, random: &mut Rng) -> Result<(
     Ok(())
 }
 
-/// Two subscribers a member, one for everybody else.
+/// Two subscribers a member, one for everybody else. Of those who do not use the SDK, every second can send frames on its
+/// streams, and every second watches who is there.
 fn subscribers_of(stage: &Arc<Stage>, random: &mut Rng) -> Result<Vec<Subscriber>, Error> {
     let mut subscribers = Vec::new();
     let cast = &stage.cast;
     let mut add = |user: &Arc<User>, device: &str, steady: bool, by_sdk: bool, restless: bool| {
         let name = format!("{}/{device}", user.name);
-        let view = View::new(stage.clone(), name, user.name.clone(), steady, !restless && steady);
+        let mut view = View::new(stage.clone(), name, user.name.clone(), steady, !restless && steady);
         let sdk = if by_sdk { sdk_clients(stage, user)? } else { Vec::new() };
-        let random = random.fork();
+        view.words.watches = steady && !by_sdk && subscribers.len() % 4 < 2;
+        let both_ways = !by_sdk && subscribers.len() % 2 == 0;
         subscribers.push(Subscriber {
-            stage: stage.clone(),
-            user: user.clone(),
-            view,
             sdk,
-            node: None,
             restless,
-            random,
+            both_ways,
+            random: random.fork(),
+            ..Subscriber::new(stage.clone(), user.clone(), view)
         });
         Ok::<(), Error>(())
     };
@@ -144,6 +191,12 @@ fn subscribers_of(stage: &Arc<Stage>, random: &mut Rng) -> Result<Vec<Subscriber
     Ok(subscribers)
 }
 
+/// The members who have a subscriber that uses the SDK.
+fn by_sdk(stage: &Stage) -> BTreeSet<String> {
+    let members = stage.cast.members.iter().enumerate().filter(|(number, _)| number % 3 > 0);
+    members.map(|(_, member)| member.name.clone()).collect()
+}
+
 fn sdk_clients(stage: &Stage, user: &User) -> Result<Vec<Client>, Error> {
     let client = |url: &String| {
         let client = Client::builder(url).token(&user.token).request_timeout(Duration::from_secs(4)).build();
@@ -157,6 +210,10 @@ fn workers_of(stage: &Arc<Stage>, owner: &Caller, random: &mut Rng) -> Result<Jo
     for (number, user) in stage.cast.members.iter().enumerate() {
         let sdk = if number % 3 == 1 { sdk_clients(stage, user)? } else { Vec::new() };
         workers.spawn(Member::new(stage.clone(), stage.caller(user)?, sdk, random.fork()).work());
+        workers.spawn(LaneSender::new(stage.clone(), stage.caller(user)?, random.fork()).work());
+    }
+    for user in stage.cast.members.iter().chain([&stage.cast.owner]) {
+        workers.spawn(Reader::new(stage.clone(), stage.caller(user)?, random.fork()).work());
     }
     workers.spawn(Member::new(stage.clone(), owner.clone(), Vec::new(), random.fork()).work());
     for user in &stage.cast.guests {
@@ -207,6 +264,10 @@ async fn repeat_sends(stage: &Stage, random: &mut Rng) -> Result<(), Error> {
             text: sent.text.clone(),
             ..Default::default()
         };
+        // The number is not part of what the message is: it may come again with any.
+        if let Some(LaneNumber { lane, number }) = &sent.lane {
+            (request.lane_id, request.client_seq) = (lane.clone(), number + random.u64(0..2));
+        }
         for node in 0..caller.nodes() {
             let answer: Option<Result<SendMessageResponse, Refusal>> =
                 caller.call_at(node, caller::SEND, &request).await;
@@ -222,6 +283,7 @@ async fn repeat_sends(stage: &Stage, random: &mut Rng) -> Result<(), Error> {
             }
         }
         request.text.push_str(" and more");
+        (request.lane_id, request.client_seq) = (String::new(), 0);
         let answer: Option<Result<SendMessageResponse, Refusal>> =
             caller.call_at(caller.any(random), caller::SEND, &request).await;
         if !matches!(&answer, Some(Err(refusal)) if refusal.reason == "CLIENT_MESSAGE_ID_REUSED") {
@@ -239,14 +301,12 @@ async fn read_anew(
     archive: &Archive<'_>,
     ends: &BTreeMap<String, RoomEnd>,
 ) -> Result<(Vec<View>, Vec<BTreeMap<String, Told>>), Error> {
-    stage.goal.send_replace(Some(Goal { rooms: ends.clone(), deadline: Instant::now() + CONVERGENCE }));
+    stage.goal.send_replace(Some(Goal::of_rooms(ends.clone(), Instant::now() + CONVERGENCE)));
     let (mut readers, mut all_told) = (Vec::new(), Vec::new());
     for node in 0..stage.urls.len() {
         let user = stage.cast.owner.clone();
         let view = View::new(stage.clone(), "a fresh reader".into(), user.name.clone(), true, false);
-        let (random, node_only) = (Rng::with_seed(0), Some(node));
-        let reader =
-            Subscriber { stage: stage.clone(), user, view, sdk: Vec::new(), node: node_only, restless: false, random };
+        let reader = Subscriber { node: Some(node), ..Subscriber::new(stage.clone(), user, view) };
         readers.push(reader.follow(stage.goal.subscribe()).await);
         let mut told = BTreeMap::new();
         for (room, end) in ends {

@@ -2,33 +2,62 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use relay_proto::chat::v1::{
-    Frame, OpenStream, ResumeVerdict, RoomPosition, SubscribeRequest, SubscribeResponse,
-    chat_service_client::ChatServiceClient, frame::Kind,
+use http::uri::PathAndQuery;
+use relay_proto::{
+    chat::v1::{
+        ConnectRequest, Frame, MembershipsChanged, OpenStream, ReceiptsChanged, ResumeVerdict, RoomPosition,
+        RoomPresence, SubscribeRequest, SubscribeResponse, UpdateReceiptsRequest, UserPresence, WatchPresence,
+        connect_request, frame::Kind, reply,
+    },
+    error::v1::Error as WireError,
 };
 use relay_sdk::{Client, DisconnectReason, Event, Events};
-use tokio::time::timeout;
-use tonic::{Request, Streaming};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Streaming, client::Grpc};
+use tonic_prost::ProstCodec;
 
 use super::{
     brief::Brief,
-    caller::{bearer, endpoint, final_refusal},
+    caller::{Path, bearer, endpoint, final_refusal},
     cast::User,
 };
 
 /// How long opening may take.
 const OPENING: Duration = Duration::from_secs(3);
+/// How many frames of the client may wait to be sent.
+const FRAMES: usize = 16;
+const SUBSCRIBE: Path = "/relay.chat.v1.ChatService/Subscribe";
+const CONNECT: Path = "/relay.chat.v1.ChatService/Connect";
 
 /// A stream of a user.
 pub(super) enum Stream {
-    Wire { frames: Box<Streaming<SubscribeResponse>>, patience: Duration },
+    Wire { frames: Box<Streaming<SubscribeResponse>>, up: Option<mpsc::Sender<ConnectRequest>>, patience: Duration },
     Sdk(Box<Events>),
+}
+
+/// How a stream is opened over the wire.
+pub(super) struct Opening<'a> {
+    /// The positions that the client holds.
+    pub(super) held: &'a BTreeMap<String, u64>,
+    /// The rooms whose presence it watches.
+    pub(super) watch: Option<Vec<String>>,
+    /// By Connect, so that the client can send frames.
+    pub(super) both_ways: bool,
 }
 
 /// What comes on it.
 pub(super) enum News {
     /// The SDK opened it anew.
     Opened,
+    /// It is open over the wire; the session.
+    Hello(String),
+    Receipts(ReceiptsChanged),
+    Memberships(MembershipsChanged),
+    Presence(UserPresence),
+    RoomPresence(RoomPresence),
+    /// The answer to a report: its id, and why it failed.
+    Reported(String, Option<WireError>),
     Verdict(String, ResumeVerdict, u64),
     Event {
         room: String,
@@ -51,19 +80,45 @@ pub(super) enum News {
 impl Stream {
     /// Opens one over the wire.
     #[expect(clippy::result_large_err, reason = "once a stream")]
-    pub(super) async fn open(url: &str, user: &User, held: &BTreeMap<String, u64>) -> Result<Self, News> {
+    pub(super) async fn open(url: &str, user: &User, how: Opening<'_>) -> Result<Self, News> {
+        let positions = how.held.iter().map(|(room, at)| RoomPosition { room_id: room.clone(), position: *at });
+        let watch_presence = how.watch.map(|room_ids| WatchPresence { room_ids });
+        let open = OpenStream { positions: positions.collect(), watch_presence, ..OpenStream::default() };
         let opening = async {
             let over = |error: &dyn std::fmt::Display| News::Over(error.to_string());
             let channel = endpoint(url).map_err(|error| over(&error))?.connect().await.map_err(|error| over(&error))?;
-            let positions = held.iter().map(|(room, at)| RoomPosition { room_id: room.clone(), position: *at });
-            let open = Some(OpenStream { positions: positions.collect(), ..OpenStream::default() });
-            let mut request = Request::new(SubscribeRequest { open });
-            request.metadata_mut().insert("authorization", bearer(user).map_err(|error| over(&error))?);
-            let answer =
-                ChatServiceClient::new(channel).subscribe(request).await.map_err(|status| of_status(&status))?;
-            Ok(Self::Wire { frames: Box::new(answer.into_inner()), patience: OPENING })
+            let mut client = Grpc::new(channel);
+            client.ready().await.map_err(|error| over(&error))?;
+            let authorization = bearer(user).map_err(|error| over(&error))?;
+            let (answer, up) = if how.both_ways {
+                let (up, frames) = mpsc::channel(FRAMES);
+                let _ = up.try_send(frame_up(String::new(), connect_request::Frame::Open(open)));
+                let mut request = Request::new(ReceiverStream::new(frames));
+                request.metadata_mut().insert("authorization", authorization);
+                // The frames of both methods are the same bytes.
+                let codec = ProstCodec::<ConnectRequest, SubscribeResponse>::default();
+                (client.streaming(request, PathAndQuery::from_static(CONNECT), codec).await, Some(up))
+            } else {
+                let mut request = Request::new(SubscribeRequest { open: Some(open) });
+                request.metadata_mut().insert("authorization", authorization);
+                let codec = ProstCodec::<SubscribeRequest, SubscribeResponse>::default();
+                (client.server_streaming(request, PathAndQuery::from_static(SUBSCRIBE), codec).await, None)
+            };
+            let frames = Box::new(answer.map_err(|status| of_status(&status))?.into_inner());
+            Ok(Self::Wire { frames, up, patience: OPENING })
         };
         timeout(OPENING, opening).await.unwrap_or_else(|_| Err(News::Over("it could not be opened in time".into())))
+    }
+
+    /// Sends a frame that moves cursors, if the stream has a way up with room on it.
+    pub(super) fn report(&self, request_id: String, cursors: UpdateReceiptsRequest) -> bool {
+        let Self::Wire { up: Some(up), .. } = self else { return false };
+        up.try_send(frame_up(request_id, connect_request::Frame::UpdateReceipts(cursors))).is_ok()
+    }
+
+    /// Whether the client can send frames on it.
+    pub(super) fn has_way_up(&self) -> bool {
+        matches!(self, Self::Wire { up: Some(_), .. })
     }
 
     /// Opens one through the SDK, which keeps it open.
@@ -74,7 +129,7 @@ impl Stream {
     /// What comes next. Nothing is lost when the future is dropped while it waits.
     pub(super) async fn next(&mut self) -> Vec<News> {
         match self {
-            Self::Wire { frames, patience } => match timeout(*patience, frames.message()).await {
+            Self::Wire { frames, patience, .. } => match timeout(*patience, frames.message()).await {
                 Ok(Ok(Some(SubscribeResponse { frame: Some(frame) }))) => of_frame(frame, patience),
                 Ok(Ok(Some(_))) => Vec::new(),
                 Ok(Ok(None)) => vec![News::Over("it ended".into())],
@@ -102,7 +157,7 @@ fn of_frame(frame: Frame, patience: &mut Duration) -> Vec<News> {
         Some(Kind::Hello(hello)) => {
             let beat = hello.heartbeat_interval.and_then(|beat| Duration::try_from(beat).ok());
             *patience = beat.unwrap_or(Duration::from_secs(15)) * 3;
-            vec![News::Word(format!("session {}", hello.session_id))]
+            vec![News::Hello(hello.session_id)]
         }
         Some(Kind::Resumed(resumed)) => {
             let rooms = resumed.rooms.into_iter();
@@ -119,18 +174,21 @@ fn of_frame(frame: Frame, patience: &mut Duration) -> Vec<News> {
         }
         Some(Kind::CaughtUp(_)) => vec![News::Word("caught up".into())],
         Some(Kind::Drain(_)) => vec![News::Over("the node drains".into())],
-        Some(
-            Kind::Reply(_)
-            | Kind::TokenExpiring(_)
-            | Kind::Memberships(_)
-            | Kind::Receipts(_)
-            | Kind::Presence(_)
-            | Kind::RoomPresence(_)
-            | Kind::Typing(_)
-            | Kind::Block(_),
-        )
-        | None => Vec::new(),
+        Some(Kind::Receipts(changed)) => vec![News::Receipts(changed)],
+        Some(Kind::Memberships(changed)) => vec![News::Memberships(changed)],
+        Some(Kind::Presence(changed)) => changed.presence.map(News::Presence).into_iter().collect(),
+        Some(Kind::RoomPresence(told)) => vec![News::RoomPresence(told)],
+        Some(Kind::Reply(reply)) => match reply.result {
+            Some(reply::Result::Done(_)) => vec![News::Reported(reply.request_id, None)],
+            Some(reply::Result::Error(error)) => vec![News::Reported(reply.request_id, Some(error))],
+            _ => Vec::new(),
+        },
+        Some(Kind::TokenExpiring(_) | Kind::Typing(_) | Kind::Block(_)) | None => Vec::new(),
     }
+}
+
+fn frame_up(request_id: String, frame: connect_request::Frame) -> ConnectRequest {
+    ConnectRequest { request_id, frame: Some(frame) }
 }
 
 fn of_event(event: Event) -> News {

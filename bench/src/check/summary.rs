@@ -33,6 +33,16 @@ pub(super) struct Figures {
     pub(super) changes: usize,
     pub(super) passages: usize,
     pub(super) delivered: usize,
+    /// Messages in lanes, gaps in them that were passed over, numbers that were skipped.
+    pub(super) in_lanes: usize,
+    pub(super) gaps: usize,
+    pub(super) skipped: usize,
+    /// Reports of receipts that were answered, and receipts that streams and lists told.
+    pub(super) reported: usize,
+    pub(super) receipts: usize,
+    pub(super) lists: usize,
+    pub(super) visits: usize,
+    pub(super) presences: usize,
     pub(super) faults: usize,
     pub(super) broken: BTreeMap<Promise, usize>,
     /// The longest time from an acknowledgement to a delivery, in ms: for each kind of fault, and without any.
@@ -43,7 +53,16 @@ pub(super) struct Figures {
 impl Figures {
     pub(super) fn of(stage: &Stage, outcome: &Outcome) -> Self {
         let records = stage.ledger.records();
+        let receipts = stage.receipts.cursors();
         Self {
+            in_lanes: outcome.lanes.0,
+            gaps: outcome.lanes.1,
+            skipped: records.skips.iter().filter(|skip| skip.ending.acknowledged()).count(),
+            reported: receipts.reports.iter().filter(|report| report.answered).count(),
+            receipts: receipts.words,
+            lists: receipts.lists,
+            visits: outcome.visits,
+            presences: outcome.views.iter().map(|view| view.words.presences).sum(),
             sent: records.sent.len(),
             acknowledged: records.sent.iter().filter(|sent| !sent.acks.is_empty()).count(),
             changes: records.changes.iter().filter(|change| change.ending.acknowledged()).count(),
@@ -63,6 +82,14 @@ impl Figures {
         self.changes += other.changes;
         self.passages += other.passages;
         self.delivered += other.delivered;
+        self.in_lanes += other.in_lanes;
+        self.gaps += other.gaps;
+        self.skipped += other.skipped;
+        self.reported += other.reported;
+        self.receipts += other.receipts;
+        self.lists += other.lists;
+        self.visits += other.visits;
+        self.presences += other.presences;
         self.faults += other.faults;
         self.convergence = self.convergence.max(other.convergence);
         for (promise, count) in &other.broken {
@@ -87,6 +114,14 @@ impl Figures {
             ("edits, deletions, reactions", self.changes.to_string()),
             ("joined and left", self.passages.to_string()),
             ("delivered", self.delivered.to_string()),
+            ("in lanes", self.in_lanes.to_string()),
+            ("gaps passed over", self.gaps.to_string()),
+            ("numbers skipped", self.skipped.to_string()),
+            ("receipts reported", self.reported.to_string()),
+            ("receipts on streams", self.receipts.to_string()),
+            ("lists of receipts", self.lists.to_string()),
+            ("visits", self.visits.to_string()),
+            ("presence on streams", self.presences.to_string()),
             ("faults", self.faults.to_string()),
         ];
         for promise in Promise::ALL {
@@ -160,6 +195,19 @@ pub(super) fn save(folder: &Path, seed: u64, repeat: &str, stage: &Stage, outcom
     }
     for passage in &records.passages {
         line("passage", json(passage)?)?;
+    }
+    for skip in &records.skips {
+        line("skip", json(skip)?)?;
+    }
+    for expectation in &records.expectations {
+        line("lane", json(expectation)?)?;
+    }
+    let receipts = stage.receipts.cursors();
+    for report in &receipts.reports {
+        line("report", json(report)?)?;
+    }
+    for sight in &receipts.sights {
+        line("receipt", json(sight)?)?;
     }
     for (room, log) in &outcome.logs {
         line("log", json!({ "room": room, "events": json(log)? }))?;

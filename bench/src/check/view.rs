@@ -13,6 +13,7 @@ use super::{
     brief::Brief,
     ledger::{Moment, now},
     violation::Promise,
+    words::Words,
 };
 
 /// A room's messages and members, as events or lists tell them.
@@ -95,6 +96,7 @@ pub(super) struct View {
     pub(super) deliveries: Vec<Delivery>,
     /// Streams, verdicts and disruptions, in words.
     pub(super) notes: Vec<(Moment, String)>,
+    pub(super) words: Words,
     #[serde(skip)]
     stage: Arc<Stage>,
     /// What it opened its stream with.
@@ -117,6 +119,7 @@ impl View {
             states: BTreeMap::new(),
             deliveries: Vec::new(),
             notes: Vec::new(),
+            words: Words::default(),
             stage,
             given: HashMap::new(),
             node: 0,
@@ -126,6 +129,7 @@ impl View {
     /// A stream is about to be opened.
     pub(super) fn opening(&mut self, node: usize) {
         self.node = node;
+        self.words.begin_anew();
         self.given = self.held.iter().map(|(room, position)| (room.clone(), *position)).collect();
         self.note(format!("opens at node {node} with {:?}", self.held));
     }
@@ -188,6 +192,9 @@ impl View {
         let held = self.held.entry(room.to_owned()).or_default();
         *held = position.max(*held);
         self.states.entry(room.to_owned()).or_default().apply(&event);
+        if let Brief::Created { seq, .. } = &event {
+            self.stage.receipts.delivered(&self.user, room, *seq);
+        }
         self.deliveries.push(Delivery { at: now(), node: self.node, room: room.into(), position, event });
     }
 
@@ -198,6 +205,11 @@ impl View {
                 format!("{}: it was sent {room} up to {position}, says a heartbeat, and holds {held}", self.at());
             self.stage.violations.add(Promise::Lost, what);
         }
+    }
+
+    /// The node that its stream is on.
+    pub(super) fn node(&self) -> usize {
+        self.node
     }
 
     /// Where it is, for messages.

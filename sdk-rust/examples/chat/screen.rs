@@ -61,11 +61,11 @@ impl Screen {
             RoomEventKind::MessageEdited(message) => {
                 note(&format!("* {actor} edited [{}]: {}", message.seq, message.text))
             }
-            RoomEventKind::MessageDeleted { seq } => note(&format!("* {actor} deleted [{seq}]")),
+            RoomEventKind::MessageDeleted { seq, .. } => note(&format!("* {actor} deleted [{seq}]")),
             RoomEventKind::ReactionAdded { seq, emoji } => note(&format!("* {actor} reacted {emoji} to [{seq}]")),
             RoomEventKind::ReactionRemoved { seq, emoji } => note(&format!("* {actor} took {emoji} from [{seq}]")),
             RoomEventKind::MemberJoined(member) => note(&format!("* {} joined", member.user_id)),
-            RoomEventKind::MemberLeft { user_id } => note(&format!("* {user_id} left")),
+            RoomEventKind::MemberLeft { user_id, .. } => note(&format!("* {user_id} left")),
             RoomEventKind::MemberUpdated(member) => note(&format!("* {} is now {:?}", member.user_id, member.role())),
             RoomEventKind::RoomUpdated(room) => note(&format!("* {actor} changed the room: {}", room.title)),
             RoomEventKind::RoomDeleted => note(&format!("* {actor} deleted the room")),

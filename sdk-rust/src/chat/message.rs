@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use relay_proto::chat::v1::{Attachment, EditMessageRequest, Message, SendMessageRequest};
+use relay_proto::chat::v1::{Attachment, EditMessageRequest, Mention, Message, SendMessageRequest};
 use uuid::Uuid;
+
+use super::mention::{self, Whom};
 
 /// A message to send. Its limits are those of the server; outside them a send fails with `FieldInvalid`.
 ///
@@ -60,6 +62,45 @@ impl OutgoingMessage {
         self
     }
 
+    /// Mentions a member where `@` and their id first stand in the text as a word; without such a place, nobody. Called
+    /// again it mentions them at the next place. At most 50 mentions.
+    ///
+    /// ```
+    /// let message = relay_sdk::OutgoingMessage::text("general", "hi @ben").mention("ben");
+    /// assert_eq!(message.mentions()[0].offset, 3);
+    /// ```
+    pub fn mention(self, user_id: impl Into<String>) -> Self {
+        let user_id = user_id.into();
+        self.mention_as(&user_id.clone(), user_id)
+    }
+
+    /// Mentions a member where `@name` first stands in the text as a word: as [`mention`](Self::mention), for applications
+    /// that show users by names.
+    pub fn mention_as(mut self, name: &str, user_id: impl Into<String>) -> Self {
+        mention::add(&mut self.0.mentions, &self.0.text, name, Whom::User(user_id.into()));
+        self
+    }
+
+    /// Mentions everyone where `@room` first stands in the text as a word. Owners and admins; in direct rooms both.
+    pub fn mention_room(mut self) -> Self {
+        mention::add(&mut self.0.mentions, &self.0.text, "room", Whom::Room);
+        self
+    }
+
+    /// These mentions, in the order of the text, in place of all others.
+    pub fn with_mentions(mut self, mentions: Vec<Mention>) -> Self {
+        self.0.mentions = mentions;
+        self
+    }
+
+    /// Puts the message into a lane of the user's in the room, under this number: 1, 2, 3, … The server writes a lane in the
+    /// order of the numbers, whatever order they come in. The [outbox](crate::offline) does this by itself.
+    pub fn lane(mut self, lane_id: impl Into<String>, client_seq: u64) -> Self {
+        self.0.lane_id = lane_id.into();
+        self.0.client_seq = client_seq;
+        self
+    }
+
     /// The room that it is for.
     pub fn room_id(&self) -> &str {
         &self.0.room_id
@@ -70,8 +111,23 @@ impl OutgoingMessage {
         &self.0.client_message_id
     }
 
+    /// The text.
+    pub fn text_of(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Who is mentioned, in the order of the text.
+    pub fn mentions(&self) -> &[Mention] {
+        &self.0.mentions
+    }
+
     pub(crate) fn into_request(self) -> SendMessageRequest {
         self.0
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn from_request(request: SendMessageRequest) -> Self {
+        Self(request)
     }
 }
 
@@ -88,6 +144,7 @@ pub struct NewContent {
     content_type: String,
     metadata: HashMap<String, String>,
     attachments: Vec<Attachment>,
+    mentions: Vec<Mention>,
 }
 
 impl NewContent {
@@ -114,8 +171,40 @@ impl NewContent {
         self
     }
 
+    /// Mentions a member where `@` and their id first stand in the text. See [`OutgoingMessage::mention`].
+    pub fn mention(self, user_id: impl Into<String>) -> Self {
+        let user_id = user_id.into();
+        self.mention_as(&user_id.clone(), user_id)
+    }
+
+    /// Mentions a member where `@name` first stands in the text. See [`OutgoingMessage::mention_as`].
+    pub fn mention_as(mut self, name: &str, user_id: impl Into<String>) -> Self {
+        mention::add(&mut self.mentions, &self.text, name, Whom::User(user_id.into()));
+        self
+    }
+
+    /// Mentions everyone where `@room` first stands in the text. See [`OutgoingMessage::mention_room`].
+    pub fn mention_room(mut self) -> Self {
+        mention::add(&mut self.mentions, &self.text, "room", Whom::Room);
+        self
+    }
+
+    /// These mentions, in the order of the text, in place of all others.
+    pub fn with_mentions(mut self, mentions: Vec<Mention>) -> Self {
+        self.mentions = mentions;
+        self
+    }
+
+    /// Puts this content into a message that is still to be sent.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn put_into(self, request: &mut SendMessageRequest) {
+        let Self { text, content_type, metadata, attachments, mentions } = self;
+        (request.text, request.content_type) = (text, content_type);
+        (request.metadata, request.attachments, request.mentions) = (metadata, attachments, mentions);
+    }
+
     pub(crate) fn into_request(self, message: MessageRef) -> EditMessageRequest {
-        let Self { text, content_type, metadata, attachments } = self;
+        let Self { text, content_type, metadata, attachments, mentions } = self;
         EditMessageRequest {
             room_id: message.room_id,
             seq: message.seq,
@@ -123,7 +212,7 @@ impl NewContent {
             content_type,
             metadata,
             attachments,
-            mentions: Vec::new(),
+            mentions,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Calls that write or read single messages.
 
+use std::ops::RangeInclusive;
+
 use relay_proto::chat::v1::{
     AddReactionRequest, DeleteMessageRequest, GetMessageRequest, Message, RemoveReactionRequest, SendMessagesRequest,
-    SendReceipt, SendResult, send_result::Result as Outcome,
+    SendReceipt, SendResult, SkipLaneRequest, send_result::Result as Outcome,
 };
 
 use crate::{Client, Error, MessageRef, NewContent, OutgoingMessage};
@@ -22,6 +24,7 @@ impl Client {
             let mut chat = self.chat();
             async move { chat.send_message(request).await }
         };
+        self.typing_is_over(message.room_id());
         let answer = self.call_send(message.into_request(), send).await?;
         answer.receipt.ok_or_else(|| Error::missing("receipt"))
     }
@@ -64,12 +67,24 @@ impl Client {
     /// # Errors
     /// `RoleInsufficient`, `MessageNotFound`.
     pub async fn delete(&self, message: impl Into<MessageRef>) -> Result<(), Error> {
+        self.delete_with_reason(message, "").await
+    }
+
+    /// Deletes a message and says why, to all members: at most 256 bytes without control characters.
+    ///
+    /// # Errors
+    /// `RoleInsufficient`, `MessageNotFound`, `FieldInvalid`.
+    pub async fn delete_with_reason(
+        &self,
+        message: impl Into<MessageRef>,
+        reason: impl Into<String>,
+    ) -> Result<(), Error> {
         let MessageRef { room_id, seq } = message.into();
         let delete = |request| {
             let mut chat = self.chat();
             async move { chat.delete_message(request).await }
         };
-        self.call(DeleteMessageRequest { room_id, seq, reason: String::new() }, delete).await.map(drop)
+        self.call(DeleteMessageRequest { room_id, seq, reason: reason.into() }, delete).await.map(drop)
     }
 
     /// Reacts to a message with an emoji or any short text: 1 to 64 bytes. The same again changes nothing.
@@ -98,7 +113,7 @@ impl Client {
         self.call(RemoveReactionRequest { room_id, seq, emoji: emoji.into() }, unreact).await.map(drop)
     }
 
-    /// Reads one message with its reactions; a deleted one as a tombstone.
+    /// Reads one message with its reactions and its status: how many have got and read it. A deleted one is a tombstone.
     ///
     /// # Errors
     /// `MessageNotFound`, `RoomNotFound`, `NotAMember`.
@@ -110,6 +125,29 @@ impl Client {
         };
         let answer = self.call(GetMessageRequest { room_id, seq }, get).await?;
         answer.message.ok_or_else(|| Error::missing("message"))
+    }
+}
+
+impl Client {
+    /// Declares numbers of a lane of the user's as skipped, at most 1,000 at once, so that nothing waits for them any more.
+    /// Answers with the number that the lane expects next.
+    ///
+    /// # Errors
+    /// `LaneJumpTooFar`, `RoomNotFound`, `NotAMember`, `FieldInvalid`.
+    pub async fn skip_lane(
+        &self,
+        room_id: impl Into<String>,
+        lane_id: impl Into<String>,
+        numbers: RangeInclusive<u64>,
+    ) -> Result<u64, Error> {
+        let skip = |request| {
+            let mut chat = self.chat();
+            async move { chat.skip_lane(request).await }
+        };
+        let (first_client_seq, last_client_seq) = numbers.into_inner();
+        let (room_id, lane_id) = (room_id.into(), lane_id.into());
+        let request = SkipLaneRequest { room_id, lane_id, first_client_seq, last_client_seq };
+        Ok(self.call(request, skip).await?.next_client_seq)
     }
 }
 

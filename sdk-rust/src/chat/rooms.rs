@@ -108,6 +108,12 @@ impl RoomChanges {
         self.changes("metadata")
     }
 
+    /// The new slow mode: how many seconds a member waits between two messages, at most 86,400. 0: none.
+    pub fn slow_mode(mut self, seconds: u32) -> Self {
+        self.0.slow_mode_seconds = seconds;
+        self.changes("slow_mode_seconds")
+    }
+
     fn changes(mut self, path: &str) -> Self {
         let mask = self.0.update_mask.get_or_insert_with(FieldMask::default);
         if !mask.paths.iter().any(|named| named == path) {
@@ -176,7 +182,7 @@ impl Client {
         })
     }
 
-    /// Changes a room's title, description or metadata.
+    /// Changes a room's title, description, metadata or slow mode.
     ///
     /// # Errors
     /// `RoleInsufficient` unless the user is an owner or admin, `RoomIsDirect`, `FieldInvalid`, `RoomNotFound`.

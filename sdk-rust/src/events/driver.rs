@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use relay_proto::chat::v1::{Frame, RoomPosition};
+use relay_proto::chat::v1::{ConnectRequest, Frame, RoomPosition};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until, timeout_at},
@@ -14,6 +14,7 @@ use crate::{
         event::Event,
         machine::{Leave, Machine, Next},
     },
+    live::{Attached, Live},
     token::{Token, Tokens},
 };
 
@@ -36,6 +37,9 @@ pub(super) trait Link: Send {
     /// The next frame, or `None` at the end. Nothing is lost when it is dropped while it waits.
     fn next(&mut self) -> impl Future<Output = Result<Option<Frame>, Error>> + Send;
 
+    /// Where others send frames up.
+    fn way_up(&self) -> mpsc::Sender<ConnectRequest>;
+
     /// Sends a new token up.
     fn renew(&mut self, token: &Token);
 }
@@ -46,6 +50,7 @@ pub(super) struct Driver<D> {
     pub(super) tokens: Arc<Tokens>,
     pub(super) machine: Machine,
     pub(super) events: mpsc::Sender<Result<Event, Error>>,
+    pub(super) live: Arc<Live>,
     /// The token that the stream lives on.
     pub(super) token: Option<Token>,
 }
@@ -103,6 +108,8 @@ impl<D: Dial> Driver<D> {
     ) -> Result<Leave, Unheard> {
         let mut drain_at: Option<Instant> = None;
         let mut renewal: Option<Renewal> = None;
+        // Others send frames up from its Hello to its end.
+        let mut attached: Option<Attached> = None;
         let opened = Instant::now();
         loop {
             let frame = tokio::select! {
@@ -124,7 +131,11 @@ impl<D: Dial> Driver<D> {
                 Err(error) => Next::Leave(self.machine.ended(Err(error), left, out)),
             };
             match next {
+                Next::Read if attached.is_none() && matches!(out[..], [Event::Connected(_)]) => {
+                    attached = Some(self.attach(&link));
+                }
                 Next::Read => {}
+                Next::Answered(reply) => self.live.uplink.answered(reply),
                 Next::RenewToken if renewal.is_some() => {}
                 Next::RenewToken => renewal = Some(Box::pin(renewed(self.tokens.clone(), self.token.clone()))),
                 Next::Drain(after) => drain_at = Some(Instant::now() + after),
@@ -134,6 +145,16 @@ impl<D: Dial> Driver<D> {
             // Counted from here: while the listener was busy, nothing was read, and silence says nothing about the link.
             silent_at = Instant::now() + self.machine.patience();
         }
+    }
+
+    fn attach(&self, link: &D::Link) -> Attached {
+        self.live.blocks.forget();
+        let up = link.way_up();
+        if let Some(word) = self.live.presence.first_word() {
+            // The queue of a new stream has room.
+            let _ = up.try_send(word);
+        }
+        Attached::new(self.live.clone(), up)
     }
 
     fn renew(&mut self, link: &mut D::Link, new: Token) {

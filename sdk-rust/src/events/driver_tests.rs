@@ -33,6 +33,8 @@ struct Script {
     /// How long opening takes.
     slow: Duration,
     renewed: Vec<String>,
+    /// Where what is sent up goes.
+    up: Option<mpsc::Sender<ConnectRequest>>,
 }
 
 #[derive(Clone, Default)]
@@ -74,6 +76,10 @@ impl Link for FakeLink {
                 Some(Act::Hang) | None => Ok(None),
             };
         }
+    }
+
+    fn way_up(&self) -> mpsc::Sender<ConnectRequest> {
+        self.fake.0.lock().unwrap().up.clone().unwrap_or_else(|| mpsc::channel(1).0)
     }
 
     fn renew(&mut self, token: &Token) {
@@ -124,7 +130,7 @@ fn start_with(
     let tokens = Arc::new(Tokens::new(Box::new(provider), Duration::from_secs(1)));
     let machine = Machine::new(Positions::new(), Duration::from_secs(10), || 0.0);
     let (events, incoming) = mpsc::channel(buffer);
-    tokio::spawn(Driver { dial: fake.clone(), tokens, machine, events, token: None }.run());
+    tokio::spawn(Driver { dial: fake.clone(), tokens, machine, events, live: Arc::default(), token: None }.run());
     (fake, incoming)
 }
 

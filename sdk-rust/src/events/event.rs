@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use prost_types::Timestamp;
-use relay_proto::chat::v1::{Hello, Member, Message, Room, RoomEvent as WireEvent, room_event::Event as WireKind};
-pub use relay_proto::chat::v1::{ResumeVerdict, RoomResume};
+use relay_proto::chat::v1::{
+    Hello, Member, MembershipState, Message, Room, RoomEvent as WireEvent, RoomPresence, UserPresence,
+    room_event::Event as WireKind,
+};
+pub use relay_proto::chat::v1::{ReceiptsChanged, ResumeVerdict, RoomResume, TypingChanged};
 
 use crate::Error;
 
@@ -33,6 +36,25 @@ pub enum Event {
     CaughtUp,
     /// Something happened in a room. Each comes once, those of one room in order.
     Room(RoomEvent),
+    /// How the user stands in a room: at each opening (with [`memberships`](crate::ClientBuilder::memberships)), and after
+    /// something about it changed on any of their devices. [`Unread`](crate::Unread) keeps account of it.
+    Memberships(MembershipState),
+    /// How far members of a room have got and read. Cursors never go back: take the greater.
+    Receipts(ReceiptsChanged),
+    /// The presence of a user changed, in a room that is [watched](crate::Client::watch_presence). One with a smaller
+    /// version than what is held is old.
+    Presence(UserPresence),
+    /// Who of a watched room is there.
+    RoomPresence(RoomPresence),
+    /// Who types in a room, the user perhaps among them.
+    Typing(TypingChanged),
+    /// The user blocked somebody, or took it back, on any of their devices.
+    Block {
+        /// Whom.
+        user_id: String,
+        /// Whether they are blocked now.
+        blocked: bool,
+    },
 }
 
 /// Facts about an open stream.
@@ -95,6 +117,18 @@ pub enum RoomEventKind {
     MessageDeleted {
         /// The number of the message.
         seq: u64,
+        /// Why, as the one who deleted it said. May be empty.
+        reason: String,
+    },
+    /// The actor pinned a message.
+    MessagePinned {
+        /// The number of the message.
+        seq: u64,
+    },
+    /// The actor unpinned a message, or deleted it while it was pinned.
+    MessageUnpinned {
+        /// The number of the message.
+        seq: u64,
     },
     /// The actor reacted to a message.
     ReactionAdded {
@@ -116,10 +150,12 @@ pub enum RoomEventKind {
     MemberLeft {
         /// The user.
         user_id: String,
+        /// Whether they were banned by it.
+        banned: bool,
     },
-    /// A member's role changed.
+    /// A member's role changed, or they were muted, or may speak again.
     MemberUpdated(Member),
-    /// The title, description or metadata changed.
+    /// The title, description, metadata or slow mode changed.
     RoomUpdated(Room),
     /// The room was deleted. Its last event.
     RoomDeleted,
@@ -151,14 +187,15 @@ fn kind(event: WireKind) -> Option<RoomEventKind> {
     Some(match event {
         WireKind::MessageCreated(event) => RoomEventKind::MessageCreated(event.message?),
         WireKind::MessageEdited(event) => RoomEventKind::MessageEdited(event.message?),
-        WireKind::MessageDeleted(event) => RoomEventKind::MessageDeleted { seq: event.seq },
+        WireKind::MessageDeleted(event) => RoomEventKind::MessageDeleted { seq: event.seq, reason: event.reason },
         WireKind::ReactionAdded(event) => RoomEventKind::ReactionAdded { seq: event.seq, emoji: event.emoji },
         WireKind::ReactionRemoved(event) => RoomEventKind::ReactionRemoved { seq: event.seq, emoji: event.emoji },
         WireKind::MemberJoined(event) => RoomEventKind::MemberJoined(event.member?),
-        WireKind::MemberLeft(event) => RoomEventKind::MemberLeft { user_id: event.user_id },
+        WireKind::MemberLeft(event) => RoomEventKind::MemberLeft { user_id: event.user_id, banned: event.banned },
         WireKind::MemberUpdated(event) => RoomEventKind::MemberUpdated(event.member?),
         WireKind::RoomUpdated(event) => RoomEventKind::RoomUpdated(event.room?),
         WireKind::RoomDeleted(_) => RoomEventKind::RoomDeleted,
-        WireKind::MessagePinned(_) | WireKind::MessageUnpinned(_) => return None,
+        WireKind::MessagePinned(event) => RoomEventKind::MessagePinned { seq: event.seq },
+        WireKind::MessageUnpinned(event) => RoomEventKind::MessageUnpinned { seq: event.seq },
     })
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use relay_proto::chat::v1::{
-    Frame, Heartbeat, Hello, ResumeVerdict, Resumed, RoomEvent as WireEvent, RoomPosition, frame::Kind,
+    Frame, Heartbeat, Hello, Reply, ResumeVerdict, Resumed, RoomEvent as WireEvent, RoomPosition, frame::Kind,
 };
 
 use crate::{
@@ -23,6 +23,8 @@ const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
 pub(super) enum Next {
     /// Read on.
     Read,
+    /// Hand the reply to whoever asked, and read on.
+    Answered(Reply),
     /// Fetch a new token and send it up; read on meanwhile.
     RenewToken,
     /// Read on for this long, then call [`Machine::drained`]. If the stream ends before, wait for the rest.
@@ -109,18 +111,12 @@ impl Machine {
             Some(Kind::Drain(drain)) => {
                 Next::Drain(drain.reconnect_after.and_then(|after| after.try_into().ok()).unwrap_or_default())
             }
-            // The only frame that is answered is `renew`. If it failed, the stream ends with TOKEN_EXPIRED in due time,
-            // and the next one is opened with a new token. A frame of a later version is ignored, as the contract says.
-            Some(
-                Kind::Reply(_)
-                | Kind::Memberships(_)
-                | Kind::Receipts(_)
-                | Kind::Presence(_)
-                | Kind::RoomPresence(_)
-                | Kind::Typing(_)
-                | Kind::Block(_),
-            )
-            | None => Next::Read,
+            Some(Kind::Reply(reply)) => Next::Answered(reply),
+            // A frame without what it is about, or of a later version, is ignored, as the contract says.
+            other => {
+                state(other, out);
+                Next::Read
+            }
         }
     }
 
@@ -200,6 +196,21 @@ impl Machine {
         let after = backoff::delay_asked(self.failures, (self.random)(), asked);
         self.failures = self.failures.saturating_add(1);
         leave(reason, after, out)
+    }
+}
+
+/// Gives out what a frame says about how something is now. It has no position, and nothing is held of it.
+fn state(kind: Option<Kind>, out: &mut Vec<Event>) {
+    match kind {
+        Some(Kind::Memberships(changed)) => out.extend(changed.memberships.into_iter().map(Event::Memberships)),
+        Some(Kind::Receipts(changed)) => out.push(Event::Receipts(changed)),
+        Some(Kind::Presence(changed)) => out.extend(changed.presence.map(Event::Presence)),
+        Some(Kind::RoomPresence(room)) => out.push(Event::RoomPresence(room)),
+        Some(Kind::Typing(changed)) => out.push(Event::Typing(changed)),
+        Some(Kind::Block(changed)) => {
+            out.push(Event::Block { user_id: changed.user_id, blocked: changed.blocked });
+        }
+        _ => {}
     }
 }
 

@@ -1,198 +1,235 @@
-//! The rules of resuming, frame by frame.
+//! The rules of resuming, as `proto/fixtures/stream_machine.json` has them.
 
-use relay_proto::chat::v1::{CaughtUp, Drain, RoomResume, TokenExpiring};
-use tonic::{Code, Status};
+use std::collections::BTreeMap;
+
+use relay_proto::chat::v1::{
+    BlockChanged, CaughtUp, Drain, MembershipState, MembershipsChanged, PresenceChanged, ReceiptsChanged, RoomPresence,
+    RoomResume, TokenExpiring, TypingChanged, UserPresence,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::ErrorKind;
+use crate::fixtures::{self, Failure};
 
-fn machine(held: &[(&str, u64)]) -> Machine {
-    let held = held.iter().map(|(room, position)| ((*room).to_owned(), *position)).collect();
-    Machine::new(held, Duration::from_secs(10), || 0.0)
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fixture {
+    scenarios: Vec<Scenario>,
 }
 
-fn frame(kind: Kind) -> Frame {
-    Frame { kind: Some(kind) }
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scenario {
+    name: String,
+    held: BTreeMap<String, u64>,
+    steps: Vec<Step>,
 }
 
-fn hello() -> Frame {
-    let heartbeat_interval = Some(prost_types::Duration { seconds: 15, nanos: 0 });
-    frame(Kind::Hello(Hello { heartbeat_interval, ..Hello::default() }))
+/// What comes in and what follows, or a look at what the machine holds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    r#in: Option<In>,
+    yields: Option<Vec<Value>>,
+    then: Option<Value>,
+    held: Option<BTreeMap<String, u64>>,
+    patience_ms: Option<u64>,
 }
 
-fn event(room: &str, position: u64, previous_position: u64) -> Frame {
-    frame(Kind::Event(WireEvent { room_id: room.into(), position, previous_position, ..WireEvent::default() }))
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[expect(dead_code, reason = "that it is there says all: `true`")]
+enum In {
+    Opening(bool),
+    LastedMs(u64),
+    Hello { heartbeat_ms: Option<u64> },
+    Event { room: String, position: u64, previous: u64 },
+    Resumed(Vec<Verdicts>),
+    Heartbeat(Vec<At>),
+    CaughtUp(bool),
+    TokenExpiring(bool),
+    DrainMs(u64),
+    Drained(bool),
+    Silence(bool),
+    End(End),
+    Unknown(bool),
+    Reply(String),
+    Memberships(Vec<Membership>),
+    Receipts { room: String },
+    Presence { user: String },
+    RoomPresence { room: String },
+    Typing { room: String },
+    Block { user: String, blocked: bool },
 }
 
-fn verdict(room: &str, verdict: ResumeVerdict, position: u64) -> Frame {
-    let room = RoomResume { room_id: room.into(), verdict: verdict.into(), position, last_position: position };
-    frame(Kind::Resumed(Resumed { rooms: vec![room] }))
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Verdicts {
+    room: String,
+    verdict: String,
+    position: u64,
 }
 
-fn heartbeat(room: &str, position: u64) -> Frame {
-    let positions = vec![RoomPosition { room_id: room.into(), position }];
-    frame(Kind::Heartbeat(Heartbeat { positions, ..Heartbeat::default() }))
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct At {
+    room: String,
+    position: u64,
 }
 
-fn failure(code: Code) -> Result<(), Error> {
-    Err(Status::new(code, "").into())
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Membership {
+    room: String,
+    read_seq: u64,
 }
 
-/// Feeds frames that must all read on; gives the positions of the events given out.
-fn feed(machine: &mut Machine, frames: impl IntoIterator<Item = Frame>) -> Vec<u64> {
-    let mut out = Vec::new();
-    for frame in frames {
-        assert!(matches!(machine.frame(frame, &mut out), Next::Read));
-    }
-    let position = |event| match event {
-        Event::Room(event) => Some(event.position),
-        _ => None,
-    };
-    out.into_iter().filter_map(position).collect()
-}
-
-/// How long a leave waits.
-fn wait(leave: Leave) -> Duration {
-    match leave {
-        Leave::Reopen { after, .. } => after,
-        Leave::Stop(error) => panic!("stopped: {error}"),
-    }
-}
-
-fn held(machine: &Machine) -> Vec<(String, u64)> {
-    machine.positions().into_iter().map(|at| (at.room_id, at.position)).collect()
-}
-
-#[test]
-fn events_in_order_are_given_out_and_held() {
-    let mut machine = machine(&[("r", 4)]);
-    let given =
-        feed(&mut machine, [hello(), verdict("r", ResumeVerdict::Complete, 4), event("r", 5, 4), event("r", 6, 5)]);
-    assert_eq!(given, [5, 6]);
-    assert_eq!(held(&machine), [("r".to_owned(), 6)]);
-}
-
-#[test]
-fn an_event_that_was_given_out_before_is_dropped() {
-    let mut machine = machine(&[("r", 4)]);
-    assert_eq!(
-        feed(&mut machine, [hello(), event("r", 3, 2), event("r", 4, 3), event("r", 5, 4), event("r", 5, 4)]),
-        [5]
-    );
-}
-
-#[test]
-fn a_skipped_event_reopens_the_stream_from_what_is_held() {
-    let mut machine = machine(&[("r", 4)]);
-    feed(&mut machine, [hello(), event("r", 5, 4)]);
-    let mut out = Vec::new();
-    let next = machine.frame(event("r", 7, 6), &mut out);
-    assert!(matches!(next, Next::Leave(Leave::Reopen { after: Duration::ZERO, .. })));
-    assert!(matches!(out[..], [Event::Disconnected { reason: DisconnectReason::OutOfOrder, .. }]));
-    assert_eq!(held(&machine), [("r".to_owned(), 5)]);
+/// The end of a stream: well, or with an error.
+#[derive(Debug, Deserialize)]
+struct End {
+    #[serde(flatten)]
+    failure: Option<Failure>,
+    drain_left_ms: Option<u64>,
 }
 
 #[test]
-fn a_heartbeat_ahead_of_what_is_held_reopens_the_stream() {
-    let mut machine = machine(&[("r", 4)]);
-    feed(&mut machine, [hello(), heartbeat("r", 4), heartbeat("elsewhere", 9)]);
-    assert!(matches!(machine.frame(heartbeat("r", 5), &mut Vec::new()), Next::Leave(Leave::Reopen { .. })));
-}
-
-#[test]
-fn verdicts_move_what_is_held() {
-    let mut machine = machine(&[("behind", 4), ("ahead", 90), ("gone", 7)]);
-    feed(
-        &mut machine,
-        [
-            hello(),
-            verdict("behind", ResumeVerdict::Gap, 50),
-            verdict("ahead", ResumeVerdict::Gap, 60),
-            verdict("gone", ResumeVerdict::Left, 0),
-            verdict("new", ResumeVerdict::Joined, 3),
-        ],
-    );
-    let expected = [("ahead", 60), ("behind", 50), ("new", 3)].map(|(room, at)| (room.to_owned(), at));
-    assert_eq!(held(&machine), expected);
-    assert_eq!(feed(&mut machine, [event("behind", 51, 50), event("ahead", 61, 60), event("new", 4, 3)]), [51, 61, 4]);
-}
-
-#[test]
-fn retries_wait_longer_until_a_stream_lasts() {
-    let mut machine = machine(&[]);
-    let mut out = Vec::new();
-    let waits: Vec<_> = (0..3).map(|_| wait(machine.ended(failure(Code::Unavailable), None, &mut out))).collect();
-    assert_eq!(waits, [Duration::ZERO, Duration::from_millis(500), Duration::from_millis(500)]);
-    // A server that ends each stream once all is sent would be asked without any wait.
-    feed(&mut machine, [hello(), event("r", 5, 4), frame(Kind::CaughtUp(CaughtUp {}))]);
-    machine.lasted(Duration::from_secs(14));
-    assert!(!wait(machine.ended(Ok(()), None, &mut out)).is_zero());
-    machine.opening();
-    machine.lasted(Duration::from_secs(60));
-    assert!(!wait(machine.ended(Ok(()), None, &mut out)).is_zero(), "without a hello there was no stream");
-    feed(&mut machine, [hello()]);
-    machine.lasted(Duration::from_secs(15));
-    assert!(wait(machine.ended(Ok(()), None, &mut out)).is_zero());
-}
-
-#[test]
-fn a_refused_token_is_forgotten_once_and_then_final() {
-    let mut machine = machine(&[]);
-    let mut out = Vec::new();
-    let first = machine.ended(failure(Code::Unauthenticated), None, &mut out);
-    assert!(matches!(first, Leave::Reopen { forget_token: true, .. }));
-    let second = machine.ended(failure(Code::Unauthenticated), None, &mut out);
-    assert!(matches!(second, Leave::Stop(error) if error.kind() == ErrorKind::Unauthenticated));
-}
-
-#[test]
-fn a_token_that_expires_after_each_hello_is_renewed_each_time() {
-    let mut machine = machine(&[]);
-    for _ in 0..3 {
-        feed(&mut machine, [hello()]);
-        let leave = machine.ended(failure(Code::Unauthenticated), None, &mut Vec::new());
-        assert!(matches!(leave, Leave::Reopen { forget_token: true, .. }));
+fn the_machine_does_what_the_scenarios_say() {
+    let fixture: Fixture = fixtures::read("stream_machine.json");
+    assert!(!fixture.scenarios.is_empty());
+    for scenario in fixture.scenarios {
+        // The random value of the fixtures is 0, and an opening may take 10 s.
+        let mut machine = Machine::new(scenario.held, Duration::from_secs(10), || 0.0);
+        for (number, step) in scenario.steps.into_iter().enumerate() {
+            check(&mut machine, step, &format!("{}, step {number}", scenario.name));
+        }
     }
 }
 
-#[test]
-fn what_would_fail_again_stops_the_stream() {
-    for code in [Code::PermissionDenied, Code::InvalidArgument, Code::FailedPrecondition, Code::Unimplemented] {
+fn check(machine: &mut Machine, step: Step, at: &str) {
+    if let Some(input) = step.r#in {
         let mut out = Vec::new();
-        assert!(matches!(machine(&[]).ended(failure(code), None, &mut out), Leave::Stop(_)), "{code:?}");
-        assert!(out.is_empty());
+        let then = feed(machine, input, &mut out);
+        let yields: Vec<_> = out.iter().map(yielded).collect();
+        assert_eq!(yields, step.yields.unwrap_or_default(), "{at}: yields");
+        assert_eq!(then, step.then.unwrap_or(Value::Null), "{at}: then");
+    }
+    if let Some(expected) = step.held {
+        let held: BTreeMap<_, _> = machine.positions().into_iter().map(|at| (at.room_id, at.position)).collect();
+        assert_eq!(held, expected, "{at}: held");
+    }
+    if let Some(expected) = step.patience_ms {
+        assert_eq!(machine.patience(), Duration::from_millis(expected), "{at}: patience");
     }
 }
 
-#[test]
-fn a_drain_is_waited_for_and_no_failure() {
-    let mut machine = machine(&[]);
-    let mut out = Vec::new();
-    let reconnect_after = Some(prost_types::Duration { seconds: 3, nanos: 0 });
-    let next = machine.frame(frame(Kind::Drain(Drain { reconnect_after })), &mut out);
-    assert!(matches!(next, Next::Drain(after) if after == Duration::from_secs(3)));
-    let left = Duration::from_secs(1);
-    assert_eq!(wait(machine.ended(failure(Code::Unavailable), Some(left), &mut out)), left);
-    assert!(wait(machine.drained(&mut out)).is_zero());
-    assert!(wait(machine.ended(Ok(()), None, &mut out)).is_zero(), "a first failure is retried at once");
+/// Hands an input over; gives what follows.
+fn feed(machine: &mut Machine, input: In, out: &mut Vec<Event>) -> Value {
+    let millis = Duration::from_millis;
+    match input {
+        In::Opening(_) => machine.opening(),
+        In::LastedMs(life) => machine.lasted(millis(life)),
+        In::Silence(_) => return left(machine.silent(out)),
+        In::Drained(_) => return left(machine.drained(out)),
+        In::End(End { failure, drain_left_ms }) => {
+            let end = failure.map_or(Ok(()), |failure| Err(failure.error()));
+            return left(machine.ended(end, drain_left_ms.map(millis), out));
+        }
+        frame => return next(machine.frame(Frame { kind: kind(frame) }, out)),
+    }
+    Value::Null
 }
 
-#[test]
-fn an_expiring_token_is_renewed_and_unknown_frames_are_ignored() {
-    let mut machine = machine(&[]);
-    let mut out = Vec::new();
-    let expiring = frame(Kind::TokenExpiring(TokenExpiring::default()));
-    assert!(matches!(machine.frame(expiring, &mut out), Next::RenewToken));
-    assert!(matches!(machine.frame(Frame::default(), &mut out), Next::Read));
-    assert!(out.is_empty());
+fn kind(input: In) -> Option<Kind> {
+    let wire = |millis| Duration::from_millis(millis).try_into().unwrap();
+    Some(match input {
+        In::Hello { heartbeat_ms } => {
+            Kind::Hello(Hello { heartbeat_interval: heartbeat_ms.map(wire), ..Hello::default() })
+        }
+        In::Event { room, position, previous } => {
+            Kind::Event(WireEvent { room_id: room, position, previous_position: previous, ..WireEvent::default() })
+        }
+        In::Resumed(rooms) => Kind::Resumed(Resumed { rooms: rooms.into_iter().map(verdict).collect() }),
+        In::Heartbeat(positions) => {
+            let position = |At { room, position }| RoomPosition { room_id: room, position };
+            Kind::Heartbeat(Heartbeat {
+                positions: positions.into_iter().map(position).collect(),
+                ..Heartbeat::default()
+            })
+        }
+        In::CaughtUp(_) => Kind::CaughtUp(CaughtUp {}),
+        In::TokenExpiring(_) => Kind::TokenExpiring(TokenExpiring::default()),
+        In::DrainMs(after) => Kind::Drain(Drain { reconnect_after: Some(wire(after)) }),
+        In::Reply(request_id) => Kind::Reply(Reply { request_id, result: None }),
+        In::Memberships(memberships) => {
+            let state = |Membership { room, read_seq }| MembershipState {
+                room_id: room,
+                read_seq,
+                ..MembershipState::default()
+            };
+            Kind::Memberships(MembershipsChanged { memberships: memberships.into_iter().map(state).collect() })
+        }
+        In::Receipts { room } => Kind::Receipts(ReceiptsChanged { room_id: room, ..ReceiptsChanged::default() }),
+        In::Presence { user } => Kind::Presence(PresenceChanged {
+            presence: Some(UserPresence { user_id: user, ..UserPresence::default() }),
+        }),
+        In::RoomPresence { room } => Kind::RoomPresence(RoomPresence { room_id: room, ..RoomPresence::default() }),
+        In::Typing { room } => Kind::Typing(TypingChanged { room_id: room, ..TypingChanged::default() }),
+        In::Block { user, blocked } => Kind::Block(BlockChanged { user_id: user, blocked }),
+        In::Unknown(_) => return None,
+        other => panic!("{other:?} is no frame"),
+    })
 }
 
-#[test]
-fn a_link_is_dead_after_three_heartbeats_and_an_opening_after_its_limit() {
-    let mut machine = machine(&[]);
-    assert_eq!(machine.patience(), Duration::from_secs(10));
-    feed(&mut machine, [hello()]);
-    assert_eq!(machine.patience(), Duration::from_secs(45));
-    machine.opening();
-    assert_eq!(machine.patience(), Duration::from_secs(10));
+fn verdict(Verdicts { room, verdict, position }: Verdicts) -> RoomResume {
+    let name = format!("RESUME_VERDICT_{}", verdict.to_uppercase());
+    let verdict = ResumeVerdict::from_str_name(&name).unwrap().into();
+    RoomResume { room_id: room, verdict, position, last_position: position }
+}
+
+fn next(next: Next) -> Value {
+    match next {
+        Next::Read => json!("read"),
+        Next::RenewToken => json!("renew_token"),
+        Next::Answered(reply) => json!({ "answered": reply.request_id }),
+        Next::Drain(after) => json!({ "drain_ms": after.as_millis() as u64 }),
+        Next::Leave(leave) => left(leave),
+    }
+}
+
+fn left(leave: Leave) -> Value {
+    match leave {
+        Leave::Reopen { after, forget_token } => {
+            json!({ "reopen_after_ms": after.as_millis() as u64, "forget_token": forget_token })
+        }
+        Leave::Stop(error) => json!({ "stop": fixtures::kind_name(error.kind()) }),
+    }
+}
+
+fn yielded(event: &Event) -> Value {
+    match event {
+        Event::Connected(_) => json!({ "connected": true }),
+        Event::CaughtUp => json!({ "caught_up": true }),
+        Event::Room(event) => json!({ "event": { "room": event.room_id, "position": event.position } }),
+        Event::Resumed(room) => {
+            let verdict = room.verdict().as_str_name().trim_start_matches("RESUME_VERDICT_").to_lowercase();
+            json!({ "resumed": { "room": room.room_id, "verdict": verdict, "position": room.position } })
+        }
+        Event::Disconnected { reason, retry_in } => {
+            let reason = match reason {
+                DisconnectReason::Draining => "draining",
+                DisconnectReason::Silent => "silent",
+                DisconnectReason::OutOfOrder => "out_of_order",
+                DisconnectReason::Closed => "closed",
+                DisconnectReason::Failed(_) => "failed",
+            };
+            json!({ "disconnected": reason, "retry_in_ms": retry_in.as_millis() as u64 })
+        }
+        Event::Memberships(state) => json!({ "memberships": { "room": state.room_id, "read_seq": state.read_seq } }),
+        Event::Receipts(changed) => json!({ "receipts": { "room": changed.room_id } }),
+        Event::Presence(presence) => json!({ "presence": { "user": presence.user_id } }),
+        Event::RoomPresence(room) => json!({ "room_presence": { "room": room.room_id } }),
+        Event::Typing(changed) => json!({ "typing": { "room": changed.room_id } }),
+        Event::Block { user_id, blocked } => json!({ "block": { "user": user_id, "blocked": blocked } }),
+    }
 }

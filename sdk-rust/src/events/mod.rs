@@ -9,18 +9,18 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use futures_core::Stream;
-use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle};
+use tokio::{sync::mpsc, task::AbortHandle};
 
 pub use self::event::{
-    DisconnectReason, Event, Positions, ResumeVerdict, RoomEvent, RoomEventKind, RoomResume, Session,
+    DisconnectReason, Event, Positions, ReceiptsChanged, ResumeVerdict, RoomEvent, RoomEventKind, RoomResume, Session,
+    TypingChanged,
 };
 pub(crate) use self::tap::Tap;
 use self::{driver::Driver, machine::Machine};
-use crate::{Error, ErrorKind};
+use crate::{Client, Error, ErrorKind};
 
 /// The events of all rooms of the user, in one stream that opens itself again when it is lost.
 ///
@@ -33,6 +33,7 @@ use crate::{Error, ErrorKind};
 /// * The item `Err` is final and the last: the server refuses even a new token, or the user is not permitted to open a
 ///   stream, or it refuses the request as wrong; or, with the kind [`Cancelled`](ErrorKind::Cancelled), the runtime that
 ///   kept it open was shut down.
+/// * Messages that it yields are reported as delivered to this device, unless the builder says otherwise.
 /// * Dropping it ends the stream.
 ///
 /// ```no_run
@@ -54,23 +55,22 @@ pub struct Events {
     incoming: mpsc::Receiver<Result<Event, Error>>,
     positions: Positions,
     driver: AbortHandle,
+    /// Reports what was yielded. `None` in tests.
+    client: Option<Client>,
+    /// The user, once a stream has said.
+    user_id: String,
     /// Whether the last item was yielded.
     over: bool,
 }
 
 impl Events {
-    pub(crate) fn open(
-        runtime: &Handle,
-        tap: Tap,
-        positions: Positions,
-        opening_limit: Duration,
-        buffer: usize,
-    ) -> Self {
-        let (events, incoming) = mpsc::channel(buffer);
-        let machine = Machine::new(positions.clone(), opening_limit, fastrand::f64);
-        let tokens = tap.tokens.clone();
-        let driver = Driver { dial: tap, tokens, machine, events, token: None };
-        Self { incoming, positions, driver: runtime.spawn(driver.run()).abort_handle(), over: false }
+    pub(crate) fn open(client: Client, tap: Tap, positions: Positions) -> Self {
+        let (events, incoming) = mpsc::channel(client.settings().event_buffer);
+        let machine = Machine::new(positions.clone(), client.settings().request_timeout, fastrand::f64);
+        let (tokens, live) = (tap.tokens.clone(), client.shared_live());
+        let driver = Driver { dial: tap, tokens, machine, events, live, token: None };
+        let driver = client.runtime().spawn(driver.run()).abort_handle();
+        Self { incoming, positions, driver, client: Some(client), user_id: String::new(), over: false }
     }
 
     /// The next item, or `None` after the last. Nothing is lost when the future is dropped while it waits.
@@ -86,11 +86,30 @@ impl Events {
 
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Room(event) => machine::hold(&mut self.positions, &event.room_id, event.position),
+            Event::Connected(session) => self.user_id.clone_from(&session.user_id),
+            Event::Room(event) => {
+                machine::hold(&mut self.positions, &event.room_id, event.position);
+                self.report(event);
+            }
             Event::Resumed(room) => {
                 machine::hold_verdict(&mut self.positions, room.verdict(), &room.room_id, room.position);
             }
-            Event::Connected(_) | Event::Disconnected { .. } | Event::CaughtUp => {}
+            Event::Block { user_id, blocked } => {
+                if let Some(client) = &self.client {
+                    client.blocks().changed(user_id, *blocked);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Reports a message of somebody else as delivered. One's own has been read by sending it.
+    fn report(&self, event: &RoomEvent) {
+        if let (Some(client), RoomEventKind::MessageCreated(message)) = (&self.client, &event.kind)
+            && client.settings().report_delivered
+            && message.sender_id != self.user_id
+        {
+            client.mark_delivered(&event.room_id, message.seq);
         }
     }
 }
@@ -140,7 +159,14 @@ mod tests {
         let (driver, incoming) = mpsc::channel(items.len() + 1);
         items.into_iter().for_each(|item| driver.try_send(item).unwrap());
         let gone = tokio::spawn(std::future::ready(())).abort_handle();
-        Events { incoming, positions: Positions::new(), driver: gone, over: false }
+        Events {
+            incoming,
+            positions: Positions::new(),
+            driver: gone,
+            client: None,
+            user_id: String::new(),
+            over: false,
+        }
     }
 
     #[tokio::test]

@@ -16,17 +16,20 @@ use tonic::{
 use crate::{
     Error,
     events::driver::{Dial, Link},
+    live::Live,
     token::{Token, Tokens},
 };
 
-/// How many frames wait to go up. There is one at the opening, and one for each new token.
-const UP: usize = 4;
+/// How many frames wait to go up. Those who send more wait, or call.
+const UP: usize = 64;
 
 /// Opens `Connect` streams.
 pub(crate) struct Tap {
     endpoint: Endpoint,
     pub(super) tokens: Arc<Tokens>,
+    live: Arc<Live>,
     max_frame: usize,
+    memberships: bool,
 }
 
 /// An open `Connect` stream.
@@ -38,8 +41,14 @@ pub(super) struct Stream {
 }
 
 impl Tap {
-    pub(crate) fn new(endpoint: Endpoint, tokens: Arc<Tokens>, max_frame: usize) -> Self {
-        Self { endpoint, tokens, max_frame }
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        tokens: Arc<Tokens>,
+        live: Arc<Live>,
+        max_frame: usize,
+        memberships: bool,
+    ) -> Self {
+        Self { endpoint, tokens, live, max_frame, memberships }
     }
 }
 
@@ -51,7 +60,11 @@ impl Dial for Tap {
         let mut service = ChatServiceClient::new(channel).max_decoding_message_size(self.max_frame);
         let (up, frames) = mpsc::channel(UP);
         // The first of a channel that has room for several.
-        let _ = up.try_send(frame(Up::Open(OpenStream { positions, ..OpenStream::default() })));
+        let _ = up.try_send(frame(Up::Open(OpenStream {
+            positions,
+            memberships: self.memberships,
+            watch_presence: self.live.presence.watched(),
+        })));
         let mut request = Request::new(ReceiverStream::new(frames));
         request.metadata_mut().insert("authorization", token.header());
         let down = service.connect(request).await?.into_inner();
@@ -63,6 +76,10 @@ impl Link for Stream {
     async fn next(&mut self) -> Result<Option<Frame>, Error> {
         let answer = self.down.message().await?;
         Ok(answer.map(|answer| answer.frame.unwrap_or_default()))
+    }
+
+    fn way_up(&self) -> mpsc::Sender<ConnectRequest> {
+        self.up.clone()
     }
 
     fn renew(&mut self, token: &Token) {

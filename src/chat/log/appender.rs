@@ -5,9 +5,13 @@ use std::{hash::RandomState, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Job, Log, Operation, PendingSend, sends, unit::Unit};
+use super::{
+    Job, Log, Operation, PendingSend, sends,
+    unit::{Filled, Unit},
+    waiting::Waiting,
+};
 use crate::{
-    chat::{event::Event, message::Receipt, store},
+    chat::{Receipts, event::Event, lane::LaneKey, store},
     clock::Clock,
     db::Db,
     error::{Error, Result},
@@ -30,6 +34,10 @@ pub struct LogOptions {
     pub batch: usize,
     /// Transactions at once. Each room has its place in one of them.
     pub appenders: usize,
+    /// How long a message waits for those before it in its lane.
+    pub lane_wait: Duration,
+    /// Bytes of messages that do.
+    pub lane_wait_bytes: usize,
 }
 
 /// Owns a queue's end. [`Appender::run`] is the one task that writes to the rooms whose writes come through it.
@@ -40,18 +48,30 @@ pub struct Appender {
     clock: Arc<dyn Clock>,
     committed: mpsc::Sender<Vec<Event>>,
     metrics: Arc<Metrics>,
+    receipts: Receipts,
     /// The events of a transaction of which nobody knows whether it was committed: the connection broke in between.
     in_doubt: Vec<Event>,
+    /// Messages that wait for others of their lane.
+    waiting: Waiting,
 }
 
 /// What became of a batch.
 enum Outcome {
-    /// It is on disk: the receipts of its sends, in order, and its events.
-    Committed(Vec<Result<Receipt>>, Vec<Event>),
+    /// It is on disk.
+    Committed(Done),
     /// Nothing of it is, and nothing will be. `again`: it may go better at once.
     Failed { error: Error, again: bool },
     /// It may be; these are its events.
     InDoubt(Error, Vec<Event>),
+}
+
+/// What a batch came to.
+struct Done {
+    /// What became of its sends, in order.
+    sends: Vec<sends::Outcome>,
+    events: Vec<Event>,
+    /// The lanes that moved, and the last number of each.
+    moved: Vec<(LaneKey, u64)>,
 }
 
 impl Appender {
@@ -62,10 +82,12 @@ impl Appender {
         clock: Arc<dyn Clock>,
         committed: mpsc::Sender<Vec<Event>>,
         metrics: Arc<Metrics>,
+        receipts: Receipts,
     ) -> (Log, Vec<Self>) {
         let (queues, ends): (Vec<_>, Vec<_>) = (0..options.appenders.max(1)).map(|_| mpsc::channel(QUEUE_JOBS)).unzip();
         let budget = Arc::new(Semaphore::new(options.queue_bytes));
-        let log = Log { queues: queues.into(), hasher: RandomState::new(), budget };
+        let log = Log { queues: queues.into(), hasher: RandomState::new(), budget, lane_wait: options.lane_wait };
+        let lane_budget = Arc::new(Semaphore::new(options.lane_wait_bytes));
         let appender = |queue| Self {
             queue,
             options: options.clone(),
@@ -73,7 +95,9 @@ impl Appender {
             clock: clock.clone(),
             committed: committed.clone(),
             metrics: metrics.clone(),
+            receipts: receipts.clone(),
             in_doubt: Vec::new(),
+            waiting: Waiting::new(lane_budget.clone(), metrics.clone()),
         };
         (log, ends.into_iter().map(appender).collect())
     }
@@ -82,23 +106,50 @@ impl Appender {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut jobs = Vec::with_capacity(self.options.batch);
         loop {
-            let received = tokio::select! {
-                biased;
-                received = self.queue.recv_many(&mut jobs, self.options.batch) => received,
-                () = stop.cancelled(), if !self.queue.is_closed() => {
-                    self.queue.close();
-                    continue;
-                }
-                () = tokio::time::sleep(SETTLE_INTERVAL), if !self.in_doubt.is_empty() => {
-                    // What is still in doubt is asked for again.
-                    let _ = self.settle().await;
-                    continue;
-                }
-            };
-            if received == 0 {
+            self.waiting.tend(&self.db);
+            jobs.extend(self.waiting.take(self.options.batch).map(Job::Send));
+            if !jobs.is_empty() {
+                self.top_up(&mut jobs);
+            } else if !self.receive(&mut jobs, &stop).await {
                 return;
             }
-            self.write(std::mem::take(&mut jobs)).await;
+            if !jobs.is_empty() {
+                self.write(std::mem::take(&mut jobs)).await;
+            }
+        }
+    }
+
+    /// Waits for jobs, or for something else to do. Answers whether there may be more.
+    async fn receive(&mut self, jobs: &mut Vec<Job>, stop: &CancellationToken) -> bool {
+        let received = tokio::select! {
+            biased;
+            received = self.queue.recv_many(jobs, self.options.batch) => received,
+            () = stop.cancelled(), if !self.queue.is_closed() => {
+                self.queue.close();
+                return true;
+            }
+            () = tokio::time::sleep(SETTLE_INTERVAL), if !self.in_doubt.is_empty() => {
+                // What is still in doubt is asked for again.
+                let _ = self.settle().await;
+                return true;
+            }
+            () = self.waiting.due(), if !self.waiting.is_empty() => return true,
+        };
+        if received > 0 {
+            return true;
+        }
+        // Nothing comes any more that could be waited for.
+        let left = !self.waiting.is_empty();
+        self.waiting.release();
+        left
+    }
+
+    /// Adds what has queued up.
+    fn top_up(&mut self, jobs: &mut Vec<Job>) {
+        while jobs.len() < self.options.batch
+            && let Ok(job) = self.queue.try_recv()
+        {
+            jobs.push(job);
         }
     }
 
@@ -115,14 +166,45 @@ impl Appender {
         self.metrics.commits.observe(started.elapsed().as_secs_f64());
         self.metrics.commit_size.observe(size as f64);
         match outcome {
-            Outcome::Committed(receipts, events) => {
-                answer(jobs, Ok(receipts));
-                self.publish(events).await;
+            Outcome::Committed(done) => {
+                // Before the answers: whoever has one sees their own message as read.
+                self.receipts.committed(&done.events);
+                self.answer(jobs, done.sends);
+                for (key, last) in done.moved {
+                    self.waiting.moved(&key, last);
+                }
+                self.publish(done.events).await;
             }
-            Outcome::Failed { error, .. } => answer(jobs, Err(error)),
+            Outcome::Failed { error, .. } => self.refuse(jobs, &error),
             Outcome::InDoubt(error, events) => {
-                answer(jobs, Err(error));
+                self.refuse(jobs, &error);
                 self.in_doubt = events;
+            }
+        }
+    }
+
+    /// Answers all jobs of a batch that is on disk, but for the sends whose turn has not come: they wait.
+    fn answer(&mut self, jobs: Vec<Job>, sends: Vec<sends::Outcome>) {
+        let mut sends = sends.into_iter();
+        for job in jobs {
+            match job {
+                Job::Send(send) => match sends.next() {
+                    Some(sends::Outcome::Done(receipt)) => (send.reply)(receipt),
+                    Some(sends::Outcome::Early) => self.waiting.park(send),
+                    None => (send.reply)(Err(Error::internal(&"a send was committed without a receipt"))),
+                },
+                Job::Operation(pending) => pending.operation.answer(&Ok(())),
+            }
+        }
+    }
+
+    /// Answers all jobs of a batch that failed with its error, but for the sends that waited for others: they wait on.
+    fn refuse(&mut self, jobs: Vec<Job>, error: &Error) {
+        for job in jobs {
+            match job {
+                Job::Send(send) if send.admitted && !send.pass => self.waiting.park(send),
+                Job::Send(send) => (send.reply)(Err(error.clone())),
+                Job::Operation(pending) => pending.operation.answer(&Err(error.clone())),
             }
         }
     }
@@ -135,9 +217,9 @@ impl Appender {
             Err(error) => return failed(error),
         };
         match fill(&mut unit, jobs).await {
-            Ok(receipts) => match unit.finish().await {
-                Ok((tx, events)) => match tx.commit().await {
-                    Ok(()) => Outcome::Committed(receipts, events),
+            Ok(sends) => match unit.finish().await {
+                Ok(Filled { tx, events, moved }) => match tx.commit().await {
+                    Ok(()) => Outcome::Committed(Done { sends, events, moved }),
                     Err(error) => Outcome::InDoubt(error, events),
                 },
                 Err(error) => failed(error),
@@ -155,6 +237,7 @@ impl Appender {
         let events = std::mem::take(&mut self.in_doubt);
         tracing::info!(committed, events = events.len(), "settled a transaction that was in doubt");
         if committed {
+            self.receipts.committed(&events);
             self.publish(events).await;
         }
         Ok(())
@@ -167,19 +250,19 @@ impl Appender {
     }
 }
 
-/// Runs all jobs in the unit; answers with the receipts of the sends, in order. An error is the database's.
-async fn fill(unit: &mut Unit, jobs: &mut [Job]) -> Result<Vec<Result<Receipt>>> {
+/// Runs all jobs in the unit; answers with what became of the sends, in order. An error is the database's.
+async fn fill(unit: &mut Unit, jobs: &mut [Job]) -> Result<Vec<sends::Outcome>> {
     unit.lock(jobs.iter().filter_map(Job::room).collect()).await?;
-    let mut receipts = Vec::new();
+    let mut outcomes = Vec::new();
     for run in jobs.chunk_by_mut(|a, b| matches!((a, b), (Job::Send(_), Job::Send(_)))) {
         if let [Job::Operation(pending)] = run {
             run_operation(unit, &mut *pending.operation).await?;
         } else {
             let sends: Vec<&PendingSend> = run.iter().filter_map(Job::as_send).collect();
-            receipts.extend(sends::run(unit, &sends).await?);
+            outcomes.extend(sends::run(unit, &sends).await?);
         }
     }
-    Ok(receipts)
+    Ok(outcomes)
 }
 
 /// Runs an operation; if it fails, as if it never had.
@@ -190,24 +273,6 @@ async fn run_operation(unit: &mut Unit, operation: &mut dyn Operation) -> Result
         true if unit.tx.collided() => Err(Error::storage(&"an operation met another transaction")),
         true => unit.undo().await,
         false => unit.keep().await,
-    }
-}
-
-/// Answers all jobs: each send with its receipt, each operation with its own outcome, or all with the error.
-fn answer(jobs: Vec<Job>, outcome: Result<Vec<Result<Receipt>>>) {
-    let (mut receipts, commit) = match outcome {
-        Ok(receipts) => (receipts.into_iter(), Ok(())),
-        Err(error) => (Vec::new().into_iter(), Err(error)),
-    };
-    for job in jobs {
-        match job {
-            Job::Send(send) => {
-                let lost = || Err(Error::internal(&"a send was committed without a receipt"));
-                let receipt = commit.clone().and_then(|()| receipts.next().unwrap_or_else(lost));
-                (send.reply)(receipt);
-            }
-            Job::Operation(pending) => pending.operation.answer(&commit),
-        }
     }
 }
 

@@ -8,23 +8,38 @@
 //!   the answers were given, and before anything of the next transaction on the room.
 //! - A write that was taken in runs to its end, whether or not anybody still waits for the answer.
 //! - What waits is bounded in bytes and in number; beyond it writes are refused with OVERLOADED, and nothing is written.
+//! - Messages of a lane are written in the order of their numbers, whatever order they come in and to which nodes: one that
+//!   comes early waits for those before it, a bounded time and within bounds of its own (`LANE_FULL`), and is written then.
 
 mod appender;
+mod lanes;
+mod mentions;
+mod restrictions;
 mod sends;
 mod unit;
+mod waiting;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
     sync::Arc,
+    time::Duration,
 };
 
 pub use appender::{Appender, LogOptions};
 use futures_util::future::BoxFuture;
+pub(super) use mentions::{replace_mentions, require_mentioned};
+pub(super) use restrictions::{refuse_blocked, refuse_muted};
 pub(super) use sends::not_a_member;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::Instant,
+};
 pub(super) use unit::Unit;
 
-use super::message::{NewMessage, Receipt};
+use super::{
+    lane::LaneKey,
+    message::{NewMessage, Receipt},
+};
 use crate::{
     error::{Error, Result},
     id::{RoomKey, UserKey},
@@ -45,6 +60,7 @@ pub struct Log {
     queues: Arc<[mpsc::Sender<Job>]>,
     hasher: RandomState,
     budget: Arc<Semaphore>,
+    lane_wait: Duration,
 }
 
 enum Job {
@@ -64,8 +80,16 @@ struct PendingSend {
     message: NewMessage,
     fingerprint: Vec<u8>,
     reply: Reply,
-    /// Held until the answer is given.
-    _permit: OwnedSemaphorePermit,
+    /// Its bytes in the queue; or, once it waits for others of its lane, among those that do. Held until the answer is given.
+    permit: OwnedSemaphorePermit,
+    /// The lane that it is numbered in.
+    lane: Option<LaneKey>,
+    /// How long it waits for others of its lane.
+    until: Instant,
+    /// It has waited for others, or does.
+    admitted: bool,
+    /// It waits for others no more.
+    pass: bool,
 }
 
 /// Runs in a transaction, and anew in another if the first came to nothing; its last outcome answers the caller, once it
@@ -85,7 +109,14 @@ impl Log {
     pub fn send(&self, sender: UserKey, message: NewMessage, reply: Reply) -> Result<()> {
         let permit = self.reserve(SEND_WEIGHT + message.content.weight())?;
         let fingerprint = message.fingerprint();
-        let send = PendingSend { sender, message, fingerprint, reply, _permit: permit };
+        let lane = message.lane.as_ref().map(|number| LaneKey {
+            room: sender.room(message.room.clone()),
+            sender: sender.user.clone(),
+            lane: number.lane.clone(),
+        });
+        let until = Instant::now() + self.lane_wait;
+        let (admitted, pass) = (false, false);
+        let send = PendingSend { sender, message, fingerprint, reply, permit, lane, until, admitted, pass };
         self.enqueue(Job::Send(Box::new(send)))
     }
 
@@ -120,6 +151,18 @@ impl Log {
             mpsc::error::TrySendError::Full(_) => overloaded(),
             mpsc::error::TrySendError::Closed(_) => Error::draining(),
         })
+    }
+}
+
+impl PendingSend {
+    /// Its number in its lane.
+    fn number(&self) -> Option<u64> {
+        self.message.lane.as_ref().map(|lane| lane.number)
+    }
+
+    /// Whether both carry the same id of the same sender.
+    fn is_same(&self, other: &Self) -> bool {
+        self.sender == other.sender && self.message.client_message_id == other.message.client_message_id
     }
 }
 

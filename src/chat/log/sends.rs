@@ -4,7 +4,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{PendingSend, unit::Unit};
+use super::{
+    PendingSend,
+    lanes::{Lanes, Turn},
+    mentions::Mentioned,
+    restrictions::Pace,
+    unit::Unit,
+};
 use crate::{
     chat::{
         event::{Event, EventBody},
@@ -17,30 +23,52 @@ use crate::{
     id::UserKey,
 };
 
+/// What becomes of a send.
+pub(super) enum Outcome {
+    /// This is answered.
+    Done(Result<Receipt>),
+    /// It waits for others of its lane.
+    Early,
+}
+
 /// The outcome of each send, in the same order. An error of the whole is the database's.
-pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<Result<Receipt>>> {
+pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<Outcome>> {
     let wanted: Vec<_> = sends.iter().map(|send| (&send.sender, &send.message)).collect();
     let known = append::known(&mut unit.tx, &wanted).await?;
+    let mut lanes = Lanes::load(unit, sends).await?;
+    let mentioned = Mentioned::look_up(unit, &wanted).await?;
     let mut rows: Vec<NewRow> = Vec::new();
     // The same id twice in one batch: the second is a duplicate of a row that is not in the database yet.
     let mut fresh: HashMap<(&UserKey, Uuid), usize> = HashMap::new();
+    let mut pace = Pace::default();
     let mut outcomes = Vec::with_capacity(sends.len());
     for (send, known) in sends.iter().zip(known) {
         let key = (&send.sender, send.message.client_message_id);
         let earlier = fresh.get(&key).map(|&row| rows[row].as_earlier()).or_else(|| known.earlier.clone());
-        outcomes.push(match earlier {
-            Some(earlier) => repeated(send, earlier),
-            None => accept(unit, send, &known).map(|row| {
-                let receipt = row.receipt();
-                fresh.insert(key, rows.len());
-                rows.push(row);
-                receipt
-            }),
-        });
+        let mut outcome = match earlier {
+            Some(earlier) => Outcome::Done(repeated(send, earlier)),
+            None => match accept(unit, send, &known, &mentioned, &mut pace, &mut lanes) {
+                Ok(Some(row)) => {
+                    let receipt = row.receipt();
+                    fresh.insert(key, rows.len());
+                    rows.push(row);
+                    Outcome::Done(Ok(receipt))
+                }
+                Ok(None) => Outcome::Early,
+                Err(error) => Outcome::Done(Err(error)),
+            },
+        };
+        if let Outcome::Done(Ok(receipt)) = &mut outcome {
+            receipt.next_in_lane = lanes.next(send);
+        }
+        outcomes.push(outcome);
     }
+    lanes.save(unit).await?;
     if !rows.is_empty() {
         append::insert(&mut unit.tx, &rows).await?;
+        super::mentions::insert(unit, &rows).await?;
     }
+    pace.save(&mut unit.tx, unit.now).await?;
     unit.events.extend(rows.into_iter().map(|row| Event {
         position: row.message.position,
         at: row.message.created_at,
@@ -54,10 +82,7 @@ pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<R
 /// The answer to an id that the sender used before.
 fn repeated(send: &PendingSend, earlier: Earlier) -> Result<Receipt> {
     if earlier.fingerprint != send.fingerprint {
-        return Err(Error::new(
-            Reason::ClientMessageIdReused,
-            "client_message_id: was used by this sender for another message",
-        ));
+        return Err(reused());
     }
     Ok(Receipt {
         room: earlier.room,
@@ -70,17 +95,34 @@ fn repeated(send: &PendingSend, earlier: Earlier) -> Result<Receipt> {
     })
 }
 
-/// Checks that the sender may, and gives the message its numbers.
-fn accept(unit: &mut Unit, send: &PendingSend, known: &Known) -> Result<NewRow> {
+/// The sender's id stands for another message.
+pub(super) fn reused() -> Error {
+    Error::new(Reason::ClientMessageIdReused, "client_message_id: was used by this sender for another message")
+}
+
+/// Checks that the sender may, and gives the message its numbers; `None` if its turn in its lane has not come.
+fn accept(
+    unit: &mut Unit,
+    send: &PendingSend,
+    known: &Known,
+    mentioned: &Mentioned,
+    pace: &mut Pace,
+    lanes: &mut Lanes,
+) -> Result<Option<NewRow>> {
     let room = send.sender.room(send.message.room.clone());
     let Some(loaded) = &known.counters else { return Err(Error::room_not_found()) };
     let Some(role) = known.role else { return Err(not_a_member(loaded.kind)) };
     policy::require(role, Action::Send)?;
+    mentioned.check(&room, &send.message.content.mentions, loaded.kind, role)?;
     let now = unit.now;
+    pace.check(&room, &send.sender, role, &known.held, now)?;
     let counters = unit.track(&room, loaded);
     if let Some(seq) = send.message.reply_to.filter(|seq| *seq > counters.last_seq) {
         return Err(Error::field("reply_to_seq", format!("is {seq}, the newest message is {}", counters.last_seq)));
     }
+    // Last of all checks: what is refused does not use its number up.
+    let Turn::Now(lane) = lanes.turn(send)? else { return Ok(None) };
+    pace.sent(&room, &send.sender, role, &known.held);
     counters.last_seq += 1;
     counters.last_position += 1;
     counters.last_activity_at = now;
@@ -94,9 +136,9 @@ fn accept(unit: &mut Unit, send: &PendingSend, known: &Known) -> Result<NewRow> 
         created_at: now,
         edited_at: None,
         deleted: None,
-        lane: None,
+        lane,
     };
-    Ok(NewRow { room, message, fingerprint: send.fingerprint.clone() })
+    Ok(Some(NewRow { room, message, fingerprint: send.fingerprint.clone() }))
 }
 
 /// What somebody who is not in a room is told: a room that they may not know of does not exist.

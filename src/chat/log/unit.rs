@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::{
     chat::{
         event::{Event, EventBody},
+        lane::LaneKey,
         store::{self, append::Counters},
     },
     clock::Timestamp,
@@ -20,9 +21,19 @@ pub(in crate::chat) struct Unit {
     pub(in crate::chat) now: Timestamp,
     rooms: HashMap<RoomKey, Tracked>,
     pub(super) events: Vec<Event>,
+    /// The lanes that moved, and the last number of each.
+    pub(in crate::chat) moved: Vec<(LaneKey, u64)>,
     /// What the running operation touched, as it was before: the way back if it fails.
     before: HashMap<RoomKey, Counters>,
     events_before: usize,
+    moved_before: usize,
+}
+
+/// What a transaction does that is left to commit.
+pub(super) struct Filled {
+    pub(super) tx: Tx,
+    pub(super) events: Vec<Event>,
+    pub(super) moved: Vec<(LaneKey, u64)>,
 }
 
 /// A room's counters, as they are in this transaction and as they are stored.
@@ -34,7 +45,16 @@ struct Tracked {
 impl Unit {
     pub(super) async fn begin(db: &Db, now: Timestamp) -> Result<Self> {
         let tx = db.begin().await?;
-        Ok(Self { tx, now, rooms: HashMap::new(), events: Vec::new(), before: HashMap::new(), events_before: 0 })
+        Ok(Self {
+            tx,
+            now,
+            rooms: HashMap::new(),
+            events: Vec::new(),
+            moved: Vec::new(),
+            before: HashMap::new(),
+            events_before: 0,
+            moved_before: 0,
+        })
     }
 
     /// Makes sure that nobody else changes these rooms until the end of the transaction.
@@ -77,18 +97,19 @@ impl Unit {
         Ok(position)
     }
 
-    /// Writes the counters that moved; answers with the transaction, which is left to commit, and its events, in order.
-    pub(super) async fn finish(mut self) -> Result<(Tx, Vec<Event>)> {
+    /// Writes the counters that moved; answers with the transaction, which is left to commit.
+    pub(super) async fn finish(mut self) -> Result<Filled> {
         let moved: Vec<_> =
             self.rooms.iter().filter(|(_, t)| t.current != t.stored).map(|(key, t)| (key, &t.current)).collect();
         store::append::save(&mut self.tx, &moved).await?;
-        Ok((self.tx, self.events))
+        Ok(Filled { tx: self.tx, events: self.events, moved: self.moved })
     }
 
     /// From here on, [`Unit::undo`] leads back here.
     pub(super) async fn savepoint(&mut self) -> Result<()> {
         self.before.clear();
         self.events_before = self.events.len();
+        self.moved_before = self.moved.len();
         self.tx.execute("SAVEPOINT operation", Args::new()).await.map(drop)
     }
 
@@ -103,6 +124,7 @@ impl Unit {
             }
         }
         self.events.truncate(self.events_before);
+        self.moved.truncate(self.moved_before);
         self.tx.execute("ROLLBACK TO SAVEPOINT operation", Args::new()).await?;
         self.keep().await
     }

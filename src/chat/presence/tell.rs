@@ -278,7 +278,10 @@ impl Presence {
         let look = match look {
             Ok(Some(look)) => look,
             // The room is no more: nobody can follow it.
-            Ok(None) => return drop(known.remove()),
+            Ok(None) => {
+                known.remove();
+                return;
+            }
             // It was logged where it failed.
             Err(_) => return known.get_mut().look_at(now + self.options.room_interval),
         };

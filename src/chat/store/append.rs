@@ -32,8 +32,23 @@ pub(in crate::chat) struct Known {
     pub(in crate::chat) counters: Option<Counters>,
     /// The sender's role, unless they are not a member.
     pub(in crate::chat) role: Option<Role>,
+    /// What holds the sender back.
+    pub(in crate::chat) held: Held,
     /// The message that carries the sender's id already.
     pub(in crate::chat) earlier: Option<Earlier>,
+}
+
+/// What holds a member back beside their role.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::chat) struct Held {
+    /// Until when a moderator lets them only read.
+    pub(in crate::chat) muted_until: Option<Timestamp>,
+    /// In a direct room: one of the two has blocked the other.
+    pub(in crate::chat) peer_blocked: bool,
+    /// When they last sent, if the room was in slow mode then.
+    pub(in crate::chat) last_sent_at: Option<Timestamp>,
+    /// How long a member waits between two messages. 0: not at all.
+    pub(in crate::chat) slow_mode_seconds: u32,
 }
 
 /// A message that was sent with the same id.
@@ -95,6 +110,7 @@ pub(in crate::chat) async fn known(tx: &mut Tx, sends: &[(&UserKey, &NewMessage)
     let statement = format!(
         "WITH wanted (idx, project_id, room_id, user_id, client_message_id) AS {wanted} \
          SELECT w.idx, r.kind, r.last_seq, r.last_position, r.member_count, r.last_activity_at, m.role, \
+                m.muted_until, m.peer_blocked, m.last_sent_at, r.slow_mode_seconds, \
                 d.room_id, d.seq, d.position, d.created_at, d.fingerprint \
          FROM wanted w {} {} {}",
         left("rooms", "r", room),
@@ -136,12 +152,24 @@ impl FromRow for Known {
         let counters =
             kind.map(|kind| Counters { kind, last_seq, last_position, member_count, last_activity_at, deleted: false });
         let role = row.int_opt()?.map(|r| Role::from_number(r).ok_or_else(|| Row::corrupt("role"))).transpose()?;
+        let held = row.read()?;
         let room = row.text_opt()?.map(RoomId::stored);
         let (seq, position) = (row.count_opt()?.unwrap_or_default(), row.count_opt()?.unwrap_or_default());
         let created_at = row.time_opt()?.unwrap_or_default();
         let fingerprint = row.bytes_opt()?.unwrap_or_default();
         let earlier = room.map(|room| Earlier { room, seq, position, created_at, fingerprint });
-        Ok(Self { index, counters, role, earlier })
+        Ok(Self { index, counters, role, held, earlier })
+    }
+}
+
+impl FromRow for Held {
+    fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+        Ok(Self {
+            muted_until: row.time_opt()?,
+            peer_blocked: row.int_opt()?.is_some_and(|blocked| blocked > 0),
+            last_sent_at: row.time_opt()?,
+            slow_mode_seconds: row.count_opt()?.unwrap_or_default().try_into().unwrap_or(u32::MAX),
+        })
     }
 }
 

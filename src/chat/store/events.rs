@@ -27,10 +27,12 @@ enum Kind {
     MemberUpdated = 8,
     RoomUpdated = 9,
     RoomDeleted = 10,
+    MessagePinned = 11,
+    MessageUnpinned = 12,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::MessageEdited,
         Self::MessageDeleted,
         Self::ReactionAdded,
@@ -40,8 +42,13 @@ impl Kind {
         Self::MemberUpdated,
         Self::RoomUpdated,
         Self::RoomDeleted,
+        Self::MessagePinned,
+        Self::MessageUnpinned,
     ];
 }
+
+/// The detail of a leaving by a ban.
+const BANNED: &str = "banned";
 
 /// Writes an event. The creation of a message writes nothing here.
 pub(in crate::chat) async fn insert(tx: &mut Tx, event: &Event) -> Result<()> {
@@ -52,14 +59,20 @@ pub(in crate::chat) async fn insert(tx: &mut Tx, event: &Event) -> Result<()> {
     let (kind, seq, user, detail) = match &event.body {
         EventBody::MessageCreated(_) => return Ok(()),
         EventBody::MessageEdited(message) => (Kind::MessageEdited, Some(message.seq), None, None),
-        EventBody::MessageDeleted { seq } => (Kind::MessageDeleted, Some(*seq), None, None),
+        EventBody::MessageDeleted { seq, reason } => {
+            (Kind::MessageDeleted, Some(*seq), None, Some(reason.clone()).filter(|reason| !reason.is_empty()))
+        }
         EventBody::ReactionAdded { seq, emoji } => (Kind::ReactionAdded, Some(*seq), None, Some(emoji.clone())),
         EventBody::ReactionRemoved { seq, emoji } => (Kind::ReactionRemoved, Some(*seq), None, Some(emoji.clone())),
         EventBody::MemberJoined(member) => (Kind::MemberJoined, None, Some(&member.user), role(member)),
-        EventBody::MemberLeft(user) => (Kind::MemberLeft, None, Some(user), None),
+        EventBody::MemberLeft { user, banned } => {
+            (Kind::MemberLeft, None, Some(user), banned.then(|| BANNED.to_owned()))
+        }
         EventBody::MemberUpdated(member) => (Kind::MemberUpdated, None, Some(&member.user), role(member)),
         EventBody::RoomUpdated(_) => (Kind::RoomUpdated, None, None, None),
         EventBody::RoomDeleted => (Kind::RoomDeleted, None, None, None),
+        EventBody::MessagePinned { seq } => (Kind::MessagePinned, Some(*seq), None, None),
+        EventBody::MessageUnpinned { seq } => (Kind::MessageUnpinned, Some(*seq), None, None),
     };
     let statement = "INSERT INTO events (project_id, room_id, position, kind, actor_id, occurred_at, seq, user_id, detail) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
@@ -248,14 +261,16 @@ impl Current {
         };
         let body = match Kind::ALL.into_iter().find(|k| *k as i64 == kind)? {
             Kind::MessageEdited => EventBody::MessageEdited(Box::new(self.messages.get(&seq)?.clone())),
-            Kind::MessageDeleted => EventBody::MessageDeleted { seq },
+            Kind::MessageDeleted => EventBody::MessageDeleted { seq, reason: detail.unwrap_or_default() },
             Kind::ReactionAdded => EventBody::ReactionAdded { seq, emoji: detail? },
             Kind::ReactionRemoved => EventBody::ReactionRemoved { seq, emoji: detail? },
             Kind::MemberJoined => EventBody::MemberJoined(member()?),
-            Kind::MemberLeft => EventBody::MemberLeft(user?),
+            Kind::MemberLeft => EventBody::MemberLeft { user: user?, banned: detail.as_deref() == Some(BANNED) },
             Kind::MemberUpdated => EventBody::MemberUpdated(member()?),
             Kind::RoomUpdated => EventBody::RoomUpdated(self.room.clone()?),
             Kind::RoomDeleted => EventBody::RoomDeleted,
+            Kind::MessagePinned => EventBody::MessagePinned { seq },
+            Kind::MessageUnpinned => EventBody::MessageUnpinned { seq },
         };
         Some(Event { room: room.clone(), position, at, actor, body })
     }
@@ -298,7 +313,16 @@ pub(in crate::chat) async fn erase_deleted(tx: &mut Tx, now: Timestamp, limit: u
         return Ok(false);
     };
     let mut erased = 0;
-    for (table, key) in [("reactions", "seq"), ("messages", "seq"), ("events", "position")] {
+    for (table, key) in [
+        ("reactions", "seq"),
+        ("pins", "seq"),
+        ("mentions", "seq"),
+        ("bans", "user_id"),
+        ("restraints", "user_id"),
+        ("messages", "seq"),
+        ("events", "position"),
+        ("lanes", "sender_id"),
+    ] {
         let statement = format!(
             "DELETE FROM {table} WHERE project_id = $1 AND room_id = $2 AND {key} IN \
              (SELECT {key} FROM {table} WHERE project_id = $1 AND room_id = $2 ORDER BY {key} LIMIT $3)"

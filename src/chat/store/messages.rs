@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{by_room, from_json, metadata_json};
+use super::{by_room, from_json, mentions, metadata_json};
 use crate::{
     chat::message::{Attachment, Content, Deletion, Mention, Message, REACTION_USERS_SHOWN, ReactionSummary},
     clock::Timestamp,
@@ -117,13 +117,25 @@ pub(in crate::chat) async fn edit(
     tx.execute(statement, args).await.map(drop)
 }
 
-/// Erases the content and the reactions, and leaves a tombstone.
-pub(in crate::chat) async fn delete(tx: &mut Tx, room: &RoomKey, seq: u64, by: &UserId, now: Timestamp) -> Result<()> {
+/// Erases the content, the reactions and the mentions, and leaves a tombstone.
+pub(in crate::chat) async fn delete(
+    tx: &mut Tx,
+    room: &RoomKey,
+    seq: u64,
+    by: &UserId,
+    reason: &str,
+    now: Timestamp,
+) -> Result<()> {
     let statement = "UPDATE messages SET text = '', content_type = NULL, metadata = NULL, attachments = NULL, mentions = NULL, \
-         deleted_at = $4, deleted_by = $5 WHERE project_id = $1 AND room_id = $2 AND seq = $3";
-    tx.execute(statement, by_room(room).with(seq).with(now).with(by)).await?;
+         deleted_at = $4, deleted_by = $5, deletion_reason = $6 WHERE project_id = $1 AND room_id = $2 AND seq = $3";
+    tx.execute(
+        statement,
+        by_room(room).with(seq).with(now).with(by).with(Some(reason.to_owned()).filter(|r| !r.is_empty())),
+    )
+    .await?;
     let statement = "DELETE FROM reactions WHERE project_id = $1 AND room_id = $2 AND seq = $3";
-    tx.execute(statement, by_room(room).with(seq)).await.map(drop)
+    tx.execute(statement, by_room(room).with(seq)).await?;
+    mentions::remove(tx, room, seq).await
 }
 
 /// How a user stands to an emoji on a message.

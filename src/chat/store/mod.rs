@@ -1,11 +1,18 @@
 //! Every statement of chat, and nothing else: what is asked of the database and how rows become the domain's types.
 
 pub(super) mod append;
+pub(super) mod blocks;
 pub(super) mod events;
 pub(super) mod history;
+pub(super) mod lanes;
 pub(super) mod links;
+pub(super) mod mentions;
 pub(super) mod messages;
+pub(super) mod moderation;
+pub(super) mod pins;
 pub(super) mod presence;
+pub(super) mod receipts;
+pub(super) mod reports;
 pub(super) mod rooms;
 pub(super) mod typing;
 

@@ -75,12 +75,12 @@ impl FromRow for RoomSummary {
             0 => None,
             _ => Some(row.read()?),
         };
-        Ok(Self { room, membership, last_message })
+        Ok(Self { room, membership, last_message, state: None })
     }
 }
 
 /// The key under which a pair has its direct room. Ids have no spaces.
-pub(in crate::chat) fn pair_key(a: &UserId, b: &UserId) -> String {
+pub(super) fn pair_key(a: &UserId, b: &UserId) -> String {
     let (a, b) = if a <= b { (a, b) } else { (b, a) };
     format!("{a} {b}")
 }
@@ -306,13 +306,14 @@ pub(in crate::chat) async fn insert(tx: &mut Tx, room: &RoomKey, new: &Room) -> 
 
 /// Writes what a room says of itself.
 pub(in crate::chat) async fn update(tx: &mut Tx, room: &RoomKey, profile: &Profile, now: Timestamp) -> Result<()> {
-    let statement = "UPDATE rooms SET title = $3, description = $4, metadata = $5, updated_at = $6 \
+    let statement = "UPDATE rooms SET title = $3, description = $4, metadata = $5, updated_at = $6, slow_mode_seconds = $7 \
          WHERE project_id = $1 AND room_id = $2";
     let args = by_room(room)
         .with(profile.title.as_str())
         .with(profile.description.as_str())
         .with_json(metadata_json(&profile.metadata))
-        .with(now);
+        .with(now)
+        .with(profile.slow_mode_seconds);
     tx.execute(statement, args).await.map(drop)
 }
 
@@ -344,17 +345,34 @@ pub(in crate::chat) async fn count_rooms(tx: &mut Tx, user: &UserKey) -> Result<
     Ok(count.map_or(0, |(n,)| n))
 }
 
-/// Inserts a member.
-pub(in crate::chat) async fn insert_member(tx: &mut Tx, room: &RoomKey, member: &Member) -> Result<()> {
-    let statement = "INSERT INTO members (project_id, room_id, user_id, role, joined_at) VALUES ($1, $2, $3, $4, $5)";
-    let args = by_room(room).with(&member.user).with(member.role.number()).with(member.joined_at);
+/// Inserts a member, who has got and read what the room has up to `newest`; `last_sent_at` is when they last sent in slow
+/// mode, if they were here before.
+pub(in crate::chat) async fn insert_member(
+    tx: &mut Tx,
+    room: &RoomKey,
+    member: &Member,
+    newest: u64,
+    last_sent_at: Option<Timestamp>,
+) -> Result<()> {
+    let statement = "INSERT INTO members \
+             (project_id, room_id, user_id, role, joined_at, muted_until, last_sent_at, delivered_seq, read_seq) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)";
+    let args = by_room(room)
+        .with(&member.user)
+        .with(member.role.number())
+        .with(member.joined_at)
+        .with(member.muted_until)
+        .with(last_sent_at)
+        .with(newest);
     tx.execute(statement, args).await.map(drop)
 }
 
-/// Changes a member's role.
+/// Changes a member's role. Who becomes an owner may speak.
 pub(in crate::chat) async fn update_member(tx: &mut Tx, room: &RoomKey, user: &UserId, role: Role) -> Result<()> {
-    let statement = "UPDATE members SET role = $4 WHERE project_id = $1 AND room_id = $2 AND user_id = $3";
-    tx.execute(statement, by_room(room).with(user).with(role.number())).await.map(drop)
+    let lift = if role == Role::Owner { ", muted_until = NULL" } else { "" };
+    let statement =
+        format!("UPDATE members SET role = $4{lift} WHERE project_id = $1 AND room_id = $2 AND user_id = $3");
+    tx.execute(&statement, by_room(room).with(user).with(role.number())).await.map(drop)
 }
 
 /// Removes a member.

@@ -4,7 +4,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
 use relay_proto::chat::v1::{self as wire, frame::Kind, room_event::Event as WireEvent};
 
-use super::{incoming, outgoing};
+use super::{incoming, outgoing, receipts};
 use crate::{
     chat::{Encoder, Event, EventBody, Frame, RoomResume, Verdict, message::Message},
     hub::Batch,
@@ -85,18 +85,25 @@ fn control(frame: &Frame) -> Kind {
         Frame::Drain { reconnect_after } => {
             Kind::Drain(wire::Drain { reconnect_after: (*reconnect_after).try_into().ok() })
         }
+        Frame::Block { user, blocked } => {
+            Kind::Block(wire::BlockChanged { user_id: user.to_string(), blocked: *blocked })
+        }
         Frame::Typing { room, users, count } => Kind::Typing(wire::TypingChanged {
             room_id: room.to_string(),
             user_ids: users.iter().map(UserId::to_string).collect(),
             count: u32::try_from(*count).unwrap_or(u32::MAX),
         }),
-        Frame::Presence(user) => Kind::Presence(wire::PresenceChanged { presence: Some(outgoing::presence(user)) }),
+        Frame::Presence(user) => Kind::Presence(wire::PresenceChanged { presence: Some(super::presence(user)) }),
         Frame::RoomPresence { room, count, present, sample } => Kind::RoomPresence(wire::RoomPresence {
             room_id: room.to_string(),
             present_count: u32::try_from(*count).unwrap_or(u32::MAX),
-            present: present.iter().map(outgoing::presence).collect(),
+            present: present.iter().map(super::presence).collect(),
             sample: *sample,
         }),
+        Frame::Memberships(states) => Kind::Memberships(wire::MembershipsChanged {
+            memberships: states.iter().map(receipts::membership).collect(),
+        }),
+        Frame::Receipts { room, receipts: moved, partial } => Kind::Receipts(receipts::receipts(room, moved, *partial)),
     }
 }
 
@@ -128,8 +135,8 @@ fn room_event(event: &Event) -> wire::RoomEvent {
         EventBody::MessageEdited(message) => {
             WireEvent::MessageEdited(wire::MessageEdited { message: Some(outgoing::message(room, message)) })
         }
-        EventBody::MessageDeleted { seq } => {
-            WireEvent::MessageDeleted(wire::MessageDeleted { seq: *seq, reason: String::new() })
+        EventBody::MessageDeleted { seq, reason } => {
+            WireEvent::MessageDeleted(wire::MessageDeleted { seq: *seq, reason: reason.clone() })
         }
         EventBody::ReactionAdded { seq, emoji } => {
             WireEvent::ReactionAdded(wire::ReactionAdded { seq: *seq, emoji: emoji.clone() })
@@ -140,8 +147,8 @@ fn room_event(event: &Event) -> wire::RoomEvent {
         EventBody::MemberJoined(member) => {
             WireEvent::MemberJoined(wire::MemberJoined { member: Some(outgoing::member(member)) })
         }
-        EventBody::MemberLeft(user) => {
-            WireEvent::MemberLeft(wire::MemberLeft { user_id: user.to_string(), banned: false })
+        EventBody::MemberLeft { user, banned } => {
+            WireEvent::MemberLeft(wire::MemberLeft { user_id: user.to_string(), banned: *banned })
         }
         EventBody::MemberUpdated(member) => {
             WireEvent::MemberUpdated(wire::MemberUpdated { member: Some(outgoing::member(member)) })
@@ -150,6 +157,8 @@ fn room_event(event: &Event) -> wire::RoomEvent {
             WireEvent::RoomUpdated(wire::RoomUpdated { room: Some(outgoing::room(updated)) })
         }
         EventBody::RoomDeleted => WireEvent::RoomDeleted(wire::RoomDeleted {}),
+        EventBody::MessagePinned { seq } => WireEvent::MessagePinned(wire::MessagePinned { seq: *seq }),
+        EventBody::MessageUnpinned { seq } => WireEvent::MessageUnpinned(wire::MessageUnpinned { seq: *seq }),
     };
     wire::RoomEvent {
         room_id: room.to_string(),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     chat::{
-        MAX_RESUMED_ROOMS, PresenceChange, check_watched,
+        MAX_RESUMED_ROOMS,
         message::{
             Attachment, Content, Deletion, LaneNumber, LanePlace, MAX_LANE_BYTES, Mention, Message, Metadata,
             NewMessage,
@@ -30,34 +30,7 @@ pub(in crate::rpc) fn user_id(text: &str) -> Result<UserId> {
     UserId::parse(text, "user_id")
 }
 
-pub(in crate::rpc) fn user_ids(texts: &[String]) -> Result<Vec<UserId>> {
-    let convert = |(i, text): (usize, &String)| UserId::parse(text, &format!("user_ids[{i}]"));
-    texts.iter().enumerate().map(convert).collect()
-}
-
-/// The rooms that a stream is to watch.
-pub(in crate::rpc) fn watched(watch: &wire::WatchPresence) -> Result<Vec<RoomId>> {
-    let convert = |(i, text): (usize, &String)| RoomId::parse(text, &format!("room_ids[{i}]"));
-    let rooms: Vec<RoomId> = watch.room_ids.iter().enumerate().map(convert).collect::<Result<_>>()?;
-    check_watched(&rooms, "room_ids")?;
-    Ok(rooms)
-}
-
-/// How a user wants to be shown.
-pub(in crate::rpc) fn presence_change(request: wire::SetPresenceRequest) -> Result<PresenceChange> {
-    let away = match wire::PresenceState::try_from(request.state) {
-        Ok(wire::PresenceState::Unspecified) => None,
-        Ok(wire::PresenceState::Online) => Some(false),
-        Ok(wire::PresenceState::Away) => Some(true),
-        Ok(wire::PresenceState::Offline) => {
-            return Err(Error::field("state", "takes online or away; who closes their streams is offline"));
-        }
-        Err(_) => return Err(Error::field("state", "takes online or away")),
-    };
-    Ok(PresenceChange { away, status_text: request.status_text })
-}
-
-fn uuid(text: &str, field: &str) -> Result<Uuid> {
+pub(super) fn uuid(text: &str, field: &str) -> Result<Uuid> {
     let wrong = || Error::field(field, "is not a UUID, such as 0190a8f0-6c3b-7cc4-b1a5-2f6d8e1c9a01");
     if text.len() != 36 { Err(wrong()) } else { Uuid::try_parse(text).map_err(|_| wrong()) }
 }
@@ -133,12 +106,24 @@ fn lane(lane_id: String, number: u64) -> Result<Option<LaneNumber>> {
     Ok(Some(LaneNumber { lane: lane_id, number }))
 }
 
-pub(in crate::rpc) fn check_lane(lane_id: &str) -> Result<()> {
+fn check_lane(lane_id: &str) -> Result<()> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
     if lane_id.is_empty() || lane_id.len() > MAX_LANE_BYTES || !lane_id.bytes().all(allowed) {
         return Err(Error::field("lane_id", format!("takes 1 to {MAX_LANE_BYTES} of A-Z a-z 0-9 . _ : -")));
     }
     Ok(())
+}
+
+/// A room, a lane, and the first and the last of its numbers to skip.
+pub(in crate::rpc) fn lane_skip(request: wire::SkipLaneRequest) -> Result<(RoomId, String, (u64, u64))> {
+    let room = room_id(&request.room_id)?;
+    check_lane(&request.lane_id)?;
+    let first = request.first_client_seq;
+    if first == 0 || first > MAX_NUMBER {
+        return Err(Error::field("first_client_seq", "takes a number in the lane: 1, 2, 3, …"));
+    }
+    let last = optional(request.last_client_seq, "last_client_seq")?.unwrap_or(first);
+    Ok((room, request.lane_id, (first, last)))
 }
 
 pub(in crate::rpc) fn new_message(request: wire::SendMessageRequest) -> Result<NewMessage> {
@@ -174,7 +159,7 @@ pub(in crate::rpc) fn message(message: wire::Message) -> Option<Message> {
     })
 }
 
-fn timestamp(at: prost_types::Timestamp) -> Timestamp {
+pub(super) fn timestamp(at: prost_types::Timestamp) -> Timestamp {
     Timestamp(at.seconds.saturating_mul(1_000_000).saturating_add(i64::from(at.nanos / 1_000)))
 }
 
@@ -217,8 +202,8 @@ pub(in crate::rpc) fn new_member((i, member): (usize, wire::NewMember)) -> Resul
 
 pub(in crate::rpc) fn profile_change(request: wire::UpdateRoomRequest) -> Result<ProfileChange> {
     let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
-    if paths.is_empty() || paths.len() > 3 {
-        return Err(Error::field("update_mask", "takes 1 to 3 of title, description, metadata"));
+    if paths.is_empty() || paths.len() > 4 {
+        return Err(Error::field("update_mask", "takes 1 to 4 of title, description, metadata, slow_mode_seconds"));
     }
     let (title, description, metadata) = (Some(request.title), Some(request.description), Some(request.metadata));
     let mut change = ProfileChange::default();
@@ -227,7 +212,11 @@ pub(in crate::rpc) fn profile_change(request: wire::UpdateRoomRequest) -> Result
             "title" => change.title = title.clone(),
             "description" => change.description = description.clone(),
             "metadata" => change.metadata = metadata.clone().map(Metadata::from_iter),
-            _ => return Err(Error::field("update_mask", "has a path other than title, description, metadata")),
+            "slow_mode_seconds" => change.slow_mode_seconds = Some(request.slow_mode_seconds),
+            _ => {
+                let known = "title, description, metadata, slow_mode_seconds";
+                return Err(Error::field("update_mask", format!("has a path other than {known}")));
+            }
         }
     }
     Ok(change)

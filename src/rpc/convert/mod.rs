@@ -2,12 +2,18 @@
 
 mod encode;
 mod incoming;
+mod moderation;
 mod outgoing;
+mod presence;
+mod receipts;
 
 pub use encode::WireEncoder;
 pub(super) use encode::reply;
 pub(super) use incoming::{
-    content, new_member, new_message, optional, page_size, positions, presence_change, profile_change, role, room_id,
-    room_kind, seq, session_id, upwards, user_id, user_ids, watched,
+    content, lane_skip, new_member, new_message, optional, page_size, positions, profile_change, role, room_id,
+    room_kind, seq, session_id, upwards, user_id,
 };
-pub(super) use outgoing::{expires, member, message, presence, reacted, receipt, room, summary, timestamp};
+pub(super) use moderation::{ban, category, moment, pinned, report, report_id, resolved};
+pub(super) use outgoing::{expires, member, message, reacted, receipt, room, summary, timestamp};
+pub(super) use presence::{presence, presence_change, user_ids, watched};
+pub(super) use receipts::{membership, receipt_of, settings_change, status};

@@ -5,7 +5,7 @@ use relay_proto::chat::v1::{self as wire, mention::Target};
 
 use crate::{
     chat::{
-        Availability, Reacted, UserPresence,
+        Reacted,
         message::{Attachment, LanePlace, Mention, Message, PLAIN_TEXT, ReactionSummary, Receipt},
         room::{Member, Role, Room, RoomKind, RoomSummary},
     },
@@ -138,27 +138,12 @@ pub(in crate::rpc) fn member(member: &Member) -> wire::Member {
     }
 }
 
-pub(in crate::rpc) fn presence(presence: &UserPresence) -> wire::UserPresence {
-    let state = match presence.state {
-        Availability::Online => wire::PresenceState::Online,
-        Availability::Away => wire::PresenceState::Away,
-        Availability::Offline => wire::PresenceState::Offline,
-    };
-    wire::UserPresence {
-        user_id: presence.user.to_string(),
-        state: state.into(),
-        last_seen_at: presence.last_seen_at.map(timestamp),
-        status_text: presence.status_text.clone(),
-        version: presence.version,
-    }
-}
-
 pub(in crate::rpc) fn summary(summary: &RoomSummary, caller: &UserId) -> wire::RoomSummary {
     wire::RoomSummary {
         last_message: summary.last_message.as_ref().map(|m| message(&summary.room.id, m)),
         membership: summary.membership.as_ref().map(member),
         direct_user_id: summary.room.other(caller).map(UserId::to_string).unwrap_or_default(),
         room: Some(room(&summary.room)),
-        state: None,
+        state: summary.state.as_ref().map(super::receipts::membership),
     }
 }

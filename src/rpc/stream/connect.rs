@@ -8,7 +8,7 @@ use tonic::codec::Streaming;
 
 use super::{Streams, not_open};
 use crate::{
-    chat::message::Receipt,
+    chat::{Cursors, message::Receipt},
     error::{Error, Reason, Result},
     hub::Session,
     identity::Caller,
@@ -20,6 +20,9 @@ use crate::{
 
 /// The most bytes of a request id.
 const MAX_REQUEST_ID_BYTES: usize = 64;
+
+/// `skip_lane` frames that are being done at once. They are counted apart from sends, which may be waiting for them.
+const MAX_SKIPS_IN_FLIGHT: usize = 16;
 
 /// Reads the client's frames until it says no more. The session goes on without them.
 pub(super) async fn run(
@@ -58,6 +61,7 @@ async fn next(requests: &mut Streaming<ConnectRequest>) -> Result<Option<Connect
 /// Answers frames. An error of one frame is its answer; an error here ends the stream.
 async fn read(streams: &Streams, session: &Arc<Session>, requests: &mut Streaming<ConnectRequest>) -> Result<()> {
     let in_flight = Arc::new(Semaphore::new(streams.max_sends_in_flight));
+    let skips = Arc::new(Semaphore::new(MAX_SKIPS_IN_FLIGHT));
     loop {
         // A client that does not read its answers is not read either.
         session.wait_for_space().await;
@@ -77,6 +81,7 @@ async fn read(streams: &Streams, session: &Arc<Session>, requests: &mut Streamin
             Some(Frame::Renew(renew)) => {
                 answer(session, request_id, streams.renew(session, &renew.token).map(Outcome::Renewed));
             }
+            Some(Frame::SkipLane(skip)) => skip_lane(streams, session, &skips, request_id, skip).await,
             Some(Frame::Open(_)) => {
                 let error = Error::new(Reason::StreamAlreadyOpen, "the stream is open already");
                 answer(session, request_id, Err(error));
@@ -86,7 +91,10 @@ async fn read(streams: &Streams, session: &Arc<Session>, requests: &mut Streamin
             }
             Some(Frame::WatchPresence(watch)) => confirm(session, request_id, streams.watch(session, &watch).await),
             Some(Frame::SetTyping(typing)) => confirm(session, request_id, streams.typing(session, &typing).await),
-            Some(Frame::UpdateReceipts(_) | Frame::SkipLane(_)) | None => {
+            Some(Frame::UpdateReceipts(update)) => {
+                confirm(session, request_id, streams.update_receipts(session, update).await);
+            }
+            None => {
                 let error = Error::field("frame", "is empty, or of a kind that this server does not know");
                 answer(session, request_id, Err(error));
             }
@@ -116,6 +124,28 @@ async fn send(
     }
 }
 
+/// Skips in a task of its own: what is read meanwhile need not wait for the commit.
+async fn skip_lane(
+    streams: &Streams,
+    session: &Arc<Session>,
+    skips: &Arc<Semaphore>,
+    request_id: String,
+    skip: wire::SkipLaneRequest,
+) {
+    // Never closed.
+    let Ok(permit) = skips.clone().acquire_owned().await else { return };
+    let (chat, session) = (streams.chat.clone(), session.clone());
+    tokio::spawn(async move {
+        let skipped = async {
+            let (room, lane, numbers) = convert::lane_skip(skip)?;
+            chat.skip_lane(session.owner().clone(), room, lane, numbers).await
+        };
+        let skipped = skipped.await.map(|next_client_seq| wire::LaneSkipped { next_client_seq });
+        answer(&session, request_id, skipped.map(Outcome::LaneSkipped));
+        drop(permit);
+    });
+}
+
 /// Answers a frame after which there is nothing to say, unless it failed or the client wants to know.
 fn confirm(session: &Session, request_id: String, outcome: Result<()>) {
     if outcome.is_err() || !request_id.is_empty() {
@@ -139,6 +169,17 @@ impl Streams {
 
     async fn watch(&self, session: &Session, watch: &wire::WatchPresence) -> Result<()> {
         self.presence.watch(session, convert::watched(watch)?).await
+    }
+
+    /// Moves cursors; mostly without the database.
+    async fn update_receipts(&self, session: &Session, update: wire::UpdateReceiptsRequest) -> Result<()> {
+        let room = convert::room_id(&update.room_id)?;
+        let (delivered, read) = (update.delivered_seq, update.read_seq);
+        let key = session.owner().room(room.clone());
+        match self.chat.receipts().report_followed(session, &key, Cursors::new(delivered, read)) {
+            Some(outcome) => outcome,
+            None => self.chat.update_receipts(session.owner(), room, delivered, read).await.map(drop),
+        }
     }
 
     /// Lets a session live as long as a new token of the same user.

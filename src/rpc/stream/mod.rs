@@ -115,7 +115,7 @@ impl Streams {
         }
         let watch = open.watch_presence.as_ref().map_or_else(|| Ok(Vec::new()), convert::watched);
         let watch = watch.map_err(|error| error.under("open.watch_presence"))?;
-        let opening = Opening { positions: convert::positions(&open)?, watch };
+        let opening = Opening { positions: convert::positions(&open)?, memberships: open.memberships, watch };
         self.feed.open(caller.user.clone(), caller.expires_at, opening)
     }
 }

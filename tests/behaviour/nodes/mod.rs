@@ -2,6 +2,7 @@
 
 mod away;
 mod bad_redis;
+mod lanes;
 mod listing;
 mod membership;
 mod presence;

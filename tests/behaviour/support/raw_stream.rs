@@ -104,12 +104,12 @@ impl RawStream {
         }
     }
 
-    /// The next frame; heartbeats are passed over. `None`: the end.
+    /// The next frame; heartbeats are passed over, and receipts. `None`: the end.
     pub(crate) async fn next(&mut self) -> Option<Kind> {
         let next = async {
             loop {
                 match kind(&self.next_bytes().await?) {
-                    Kind::Heartbeat(_) => {}
+                    Kind::Heartbeat(_) | Kind::Receipts(_) | Kind::Memberships(_) => {}
                     kind => return Some(kind),
                 }
             }

@@ -18,7 +18,7 @@ pub(crate) struct Server {
     nodes: Vec<Node>,
     next: AtomicUsize,
     /// On Postgres, if the suite runs there. Fields go in their order: the processes are gone before.
-    _database: Option<Database>,
+    database: Option<Database>,
 }
 
 impl Server {
@@ -69,7 +69,7 @@ impl Server {
                 settings.push(("redis.prefix".into(), prefix.clone()));
             }
         }
-        Self { nodes: Node::start_all(settings, file), next: AtomicUsize::new(0), _database: database }
+        Self { nodes: Node::start_all(settings, file), next: AtomicUsize::new(0), database: database }
     }
 
     /// How many nodes it has.
@@ -125,6 +125,28 @@ impl Server {
     /// Starts every node again, on the same port and data.
     pub(crate) fn restart(&mut self) {
         self.nodes.iter_mut().for_each(Node::restart);
+    }
+
+    /// What stands for a value in a statement: as SQLite writes it, or as Postgres does, where the server is on that.
+    pub(crate) fn sql(&self, sqlite: &'static str, postgres: &'static str) -> &'static str {
+        if self.database.is_some() { postgres } else { sqlite }
+    }
+
+    /// Kills every node, runs a statement in their database, and starts them again.
+    pub(crate) async fn amend(&mut self, statement: &str) {
+        use sqlx::{ConnectOptions as _, Executor as _};
+        self.kill();
+        match &self.database {
+            Some(database) => drop(database.run(statement)),
+            None => {
+                let file = self.node(0).data_dir().join("relay.db");
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+                let mut connection = options.connect().await.unwrap();
+                connection.execute(sqlx::AssertSqlSafe(statement.to_owned())).await.unwrap();
+                sqlx::Connection::close(connection).await.unwrap();
+            }
+        }
+        self.restart();
     }
 
     /// SIGTERM to every node, without waiting.

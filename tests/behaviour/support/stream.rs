@@ -29,7 +29,10 @@ impl Stream {
     pub(crate) async fn opened(clients: &Clients, open: OpenStream) -> (Self, Vec<Kind>) {
         let mut stream = Self::silent(clients).await;
         stream.send("", Up::Open(open)).await;
-        let frames = stream.until(|kind| matches!(kind, Kind::CaughtUp(_))).await;
+        let mut frames = Vec::new();
+        while !matches!(frames.last(), Some(Kind::CaughtUp(_))) {
+            frames.push(stream.next_told().await);
+        }
         (stream, frames)
     }
 
@@ -79,9 +82,22 @@ impl Stream {
         self.up = None;
     }
 
-    /// The next frame; heartbeats are passed over.
+    /// The next frame; heartbeats are passed over, and receipts, which come of themselves after each message.
     pub(crate) async fn next(&mut self) -> Kind {
-        // One limit for all: heartbeats alone would keep a test waiting for ever.
+        // One limit for all: such frames alone would keep a test waiting for ever.
+        let next = async {
+            loop {
+                match self.next_told().await {
+                    Kind::Receipts(_) | Kind::Memberships(_) => {}
+                    kind => return kind,
+                }
+            }
+        };
+        within("a frame that is no receipt", next).await
+    }
+
+    /// The next frame, receipts too; heartbeats are passed over.
+    pub(crate) async fn next_told(&mut self) -> Kind {
         let next = async {
             loop {
                 match self.next_or_end().await.unwrap() {

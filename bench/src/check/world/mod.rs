@@ -33,6 +33,9 @@ use crate::error::Error;
 /// How often a process is looked at while something is awaited of it.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long a message waits for those before it in its lane.
+pub(super) const LANE_WAIT: Duration = Duration::from_secs(1);
+
 /// Settings under which a short run meets what takes long with the defaults. `--relay-set` stands after them and wins.
 const SETTINGS: [&str; 5] = [
     "chat.check_interval=2s",

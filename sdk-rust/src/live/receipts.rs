@@ -1,0 +1,231 @@
+//! Cursors on their way to the server: the newest of each room, at most one frame a room each 500 ms, the last never lost.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use relay_proto::chat::v1::{UpdateReceiptsRequest, connect_request::Frame as Up};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::{
+    Client, Error, backoff,
+    retry::{self, Verdict},
+};
+
+/// How far apart two frames about one room are.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// How many rooms are told of at once.
+const AT_ONCE: usize = 32;
+
+/// The cursors of each room.
+#[derive(Default)]
+pub(super) struct Receipts {
+    state: Mutex<State>,
+    /// Wakes whoever waits until all is told.
+    told: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    rooms: HashMap<String, Room>,
+    /// Whether a task tells the server.
+    working: bool,
+}
+
+#[derive(Default)]
+struct Room {
+    /// What the server is to be told. `None`: it knows all.
+    pending: Option<Cursors>,
+    /// What the server knows.
+    told: Cursors,
+    /// When it was last told.
+    last: Option<Instant>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Cursors {
+    delivered: u64,
+    read: u64,
+}
+
+impl Cursors {
+    fn max(self, other: Self) -> Self {
+        Self { delivered: self.delivered.max(other.delivered), read: self.read.max(other.read) }
+    }
+}
+
+impl Client {
+    /// Says that the user has read a room up to this message. It returns at once: over an open stream, or by a call if there
+    /// is none, the newest is told to the server, at most twice a second for each room, until the server knows it.
+    pub fn mark_read(&self, room_id: &str, seq: u64) {
+        self.mark(room_id, Cursors { delivered: seq, read: seq });
+    }
+
+    /// Says that this device has a room's messages up to this one. An event stream does it by itself for the messages that it
+    /// yields, unless [`report_delivered`](crate::ClientBuilder::report_delivered) is off. Works as
+    /// [`mark_read`](Self::mark_read).
+    pub fn mark_delivered(&self, room_id: &str, seq: u64) {
+        self.mark(room_id, Cursors { delivered: seq, read: 0 });
+    }
+
+    /// Waits until the server knows all that was marked, or has refused it. Before a program ends, for example.
+    pub async fn flush_receipts(&self) {
+        let receipts = &self.live().receipts;
+        loop {
+            let told = receipts.told.notified();
+            if !receipts.state().working {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    fn mark(&self, room_id: &str, cursors: Cursors) {
+        let mut state = self.live().receipts.state();
+        if !state.mark(room_id, cursors) || state.working {
+            return;
+        }
+        state.working = true;
+        // The task holds a client, so that what was marked last is told though the application has dropped its own.
+        self.runtime().spawn(tell_all(self.clone()));
+    }
+}
+
+/// Tells the server until it knows all.
+async fn tell_all(client: Client) {
+    let mut failures = 0;
+    loop {
+        let next = client.live().receipts.state().next_due();
+        let Some(due) = next else { break };
+        sleep_until(due).await;
+        let batch = client.live().receipts.state().take(Instant::now());
+        let answers = join_all(batch.iter().map(|(room_id, cursors)| tell(&client, room_id, *cursors))).await;
+        let mut failed = false;
+        for ((room_id, cursors), answer) in batch.into_iter().zip(answers) {
+            failed |= client.live().receipts.state().answered(&room_id, cursors, answer);
+        }
+        failures = if failed { failures + 1 } else { 0 };
+        if failed && client.is_alone() {
+            break;
+        }
+        sleep(backoff::delay(failures, fastrand::f64())).await;
+    }
+    let receipts = &client.live().receipts;
+    receipts.state().working = false;
+    receipts.told.notify_waiters();
+}
+
+async fn tell(client: &Client, room_id: &str, cursors: Cursors) -> Result<(), Error> {
+    let request =
+        UpdateReceiptsRequest { room_id: room_id.to_owned(), delivered_seq: cursors.delivered, read_seq: cursors.read };
+    match client.say(Up::UpdateReceipts(request)).await {
+        Some(answer) => answer,
+        None => client.update_receipts(room_id, cursors.delivered, cursors.read).await.map(drop),
+    }
+}
+
+impl Receipts {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Notes cursors. Answers whether the server is to be told.
+    fn mark(&mut self, room_id: &str, cursors: Cursors) -> bool {
+        let room = match self.rooms.get_mut(room_id) {
+            Some(room) => room,
+            None => self.rooms.entry(room_id.to_owned()).or_default(),
+        };
+        if room.told.max(cursors) == room.told {
+            return false;
+        }
+        room.pending = Some(room.pending.map_or(cursors, |pending| pending.max(cursors)));
+        true
+    }
+
+    /// When the next room may be told of. `None`: the server knows all, and nobody works any more.
+    fn next_due(&mut self) -> Option<Instant> {
+        let due = self.rooms.values().filter(|room| room.pending.is_some()).map(Room::due).min();
+        self.working = due.is_some();
+        due
+    }
+
+    /// Takes what may be told now.
+    fn take(&mut self, now: Instant) -> Vec<(String, Cursors)> {
+        let due = self.rooms.iter_mut().filter(|(_, room)| room.pending.is_some() && room.due() <= now);
+        let take = |(room_id, room): (&String, &mut Room)| {
+            room.last = Some(now);
+            // What is not said is as it is: 0.
+            Some((room_id.clone(), room.pending.take()?))
+        };
+        due.take(AT_ONCE).filter_map(take).collect()
+    }
+
+    /// Notes an answer. Answers whether it is to be tried again.
+    fn answered(&mut self, room_id: &str, cursors: Cursors, answer: Result<(), Error>) -> bool {
+        let Some(room) = self.rooms.get_mut(room_id) else { return false };
+        match answer {
+            Ok(()) => room.told = room.told.max(cursors),
+            Err(error) if retry::of_call(&error) == Verdict::Final => {}
+            Err(_) => {
+                room.pending = Some(room.pending.map_or(cursors, |newer| newer.max(cursors)));
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Room {
+    fn due(&self) -> Instant {
+        self.last.map_or_else(Instant::now, |last| last + INTERVAL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    fn read(seq: u64) -> Cursors {
+        Cursors { delivered: seq, read: seq }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_marks_the_newest_is_told_and_the_next_half_a_second_later() {
+        let mut state = State::default();
+        assert!(
+            state.mark("r", read(3)) && state.mark("r", Cursors { delivered: 9, read: 0 }) && state.mark("r", read(2))
+        );
+        let now = Instant::now();
+        assert_eq!(state.take(now), [("r".to_owned(), Cursors { delivered: 9, read: 3 })]);
+        assert!(!state.answered("r", read(9), Ok(())));
+        assert!(!state.mark("r", read(9)), "it is known");
+        assert!(state.mark("r", read(10)));
+        assert!(state.take(now).is_empty());
+        assert_eq!(state.next_due(), Some(now + INTERVAL));
+        assert_eq!(state.take(now + INTERVAL).len(), 1);
+        assert_eq!(state.next_due(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_failed_in_passing_is_told_again_with_what_is_newer() {
+        let mut state = State::default();
+        state.mark("r", read(3));
+        let taken = state.take(Instant::now());
+        state.mark("r", Cursors { delivered: 5, read: 0 });
+        assert!(state.answered("r", taken[0].1, Err(Error::new(ErrorKind::Unavailable, ""))));
+        let later = Instant::now() + INTERVAL;
+        assert_eq!(state.take(later), [("r".to_owned(), Cursors { delivered: 5, read: 3 })]);
+        assert!(!state.answered("r", read(5), Err(Error::new(ErrorKind::NotFound, ""))));
+        assert_eq!(state.next_due(), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! The task that writes what was reported, and tells what moved by it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::{Reported, Shared};
+use crate::{chat::store, error::Result};
+
+/// Rows in one transaction: others that write take their turn between two of them.
+const ROWS: usize = 1_024;
+/// How long a last write that failed waits for the next try.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Writes receipts.
+pub struct Flusher {
+    shared: Arc<Shared>,
+    /// What moved in a transaction of which nobody knows whether it was committed: it will be, by the next.
+    in_doubt: Vec<Reported>,
+}
+
+impl Flusher {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, in_doubt: Vec::new() }
+    }
+
+    /// Writes until `stop`, and then whatever was taken in before it.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(self.shared.options.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.flush().await;
+            self.shared.untold.lock().forget();
+        }
+        while !self.flush().await {
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Writes what waits; `false` if some of it waits still.
+    async fn flush(&mut self) -> bool {
+        let taken = self.shared.pending.take();
+        let mut moved = Vec::new();
+        let mut written = 0;
+        for rows in taken.chunks(ROWS) {
+            // The log says what went wrong.
+            let Ok(raised) = self.write(rows).await else { break };
+            moved.extend(raised);
+            written += rows.len();
+        }
+        let failed = &taken[written..];
+        self.shared.pending.written(failed);
+        if failed.is_empty() {
+            moved.append(&mut self.in_doubt);
+        }
+        self.shared.moved(moved);
+        failed.is_empty()
+    }
+
+    /// Raises the cursors of these members; answers whose moved.
+    async fn write(&mut self, rows: &[Reported]) -> Result<Vec<Reported>> {
+        let mut tx = self.shared.db.begin().await?;
+        let moved = store::receipts::raise(&mut tx, rows).await?;
+        self.shared.metrics.receipt_updates.inc_by(moved.len() as u64);
+        if let Err(error) = tx.commit().await {
+            self.in_doubt.extend(moved);
+            return Err(error);
+        }
+        Ok(moved)
+    }
+}
