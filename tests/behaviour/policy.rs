@@ -167,6 +167,13 @@ fn rows(room: &str) -> Vec<Row> {
             action("send, react"),
             wire::SetTypingRequest { room_id: room_id(), typing: true },
         ),
+        row(
+            "PresenceService/GetPresence",
+            "",
+            Needs::Nothing,
+            wire::GetPresenceRequest { user_ids: vec!["somebody".into()] },
+        ),
+        row("PresenceService/SetPresence", "", Needs::Nothing, wire::SetPresenceRequest::default()),
         row("RoomService/CreateRoom", "", Needs::Nothing, wire::CreateRoomRequest::default()),
         row("RoomService/ListRooms", "", Needs::Nothing, wire::ListRoomsRequest::default()),
         row("RoomService/GetDirectRoom", "", Needs::Nothing, wire::GetDirectRoomRequest { user_id: "somebody".into() }),
