@@ -135,6 +135,12 @@ fn rows(room: &str) -> Vec<Row> {
             wire::ListMessagesRequest { room_id: room_id(), ..Default::default() },
         ),
         row(
+            "ChatService/SearchMessages",
+            "",
+            action("read"),
+            wire::SearchMessagesRequest { query: "own".into(), room_ids: vec![room_id()], ..Default::default() },
+        ),
+        row(
             "ChatService/SetTyping",
             "",
             action("send, react"),
