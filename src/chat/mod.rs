@@ -19,9 +19,11 @@
 //! | `receipts`  | how far members have got and read, and what they have set                  |
 //! | `renewals`  | a stream's token is renewed wherever the stream is                         |
 //! | `typing`    | who types, never stored                                                    |
+//! | `presence`  | who is there                                                               |
 //! | `feed`      | opening a session, and serving it from the log until it is live            |
 //! | `pulse`     | heartbeats, expiring tokens                                                |
 //! | `retention` | forgetting old events and deleted rooms                                    |
+//! | `search`    | finding messages by what they say                                          |
 //! | `frame`     | what streams carry, and who turns it into bytes                            |
 //! | `store`     | the statements                                                             |
 
@@ -47,6 +49,7 @@ mod page;
 mod piece;
 pub mod pins;
 pub mod policy;
+mod presence;
 mod publish;
 mod pulse;
 mod ranges;
@@ -55,6 +58,7 @@ mod renewals;
 mod retention;
 pub mod room;
 mod rooms;
+pub mod search;
 mod store;
 mod typing;
 mod watch;
@@ -63,7 +67,7 @@ use std::{fmt, sync::Arc};
 
 pub use bulletin::NodeId;
 pub use event::{Event, EventBody};
-pub use feed::{Feed, FeedOptions, MAX_RESUMED_ROOMS};
+pub use feed::{Feed, FeedOptions, FeedParts, MAX_RESUMED_ROOMS, Opening};
 pub use frame::{Encoder, Frame, RoomResume, Verdict};
 pub use history::History;
 pub use hot::{Hot, HotOptions};
@@ -71,6 +75,9 @@ pub use log::{Appender, Log, LogOptions, Reply};
 pub use messages::{Listed, Range, Reacted};
 pub use notice::Teller;
 pub use page::{Page, PageTokens};
+pub use presence::{
+    Availability, Presence, PresenceChange, PresenceOptions, PresenceParts, PresenceTask, UserPresence, check_watched,
+};
 pub use publish::{Links, Publisher, PublisherParts};
 pub use pulse::Pulse;
 pub use receipts::{
@@ -80,6 +87,7 @@ pub use receipts::{
 pub use renewals::Renewals;
 pub use retention::{Retention, RetentionOptions};
 pub use rooms::RoomScope;
+pub use search::{Indexer, IndexerOptions};
 pub use typing::{Typing, TypingParts};
 pub use watch::{Watch, WatchOptions};
 
@@ -106,13 +114,16 @@ struct Inner {
     db: Db,
     history: Arc<History>,
     pages: PageTokens,
+    indexer: Arc<Indexer>,
     limits: Limits,
     blocks: Arc<Blocks>,
     receipts: Receipts,
 }
 
 impl Chat {
-    /// Chat that writes to `log` and `receipts`, reads from `history` and `db`, and tells devices through `blocks`.
+    /// Chat that writes to `log` and `receipts`, reads from `history` and `db`, tells devices through `blocks`, and searches
+    /// what `indexer` has indexed.
+    #[expect(clippy::too_many_arguments, reason = "one for each part that it is made of")]
     pub fn new(
         log: Log,
         db: Db,
@@ -120,9 +131,10 @@ impl Chat {
         blocks: Arc<Blocks>,
         receipts: Receipts,
         pages: PageTokens,
+        indexer: Arc<Indexer>,
         limits: Limits,
     ) -> Self {
-        Self { inner: Arc::new(Inner { log, db, history, pages, limits, blocks, receipts }) }
+        Self { inner: Arc::new(Inner { log, db, history, pages, indexer, limits, blocks, receipts }) }
     }
 
     /// Whether the database answers.
@@ -148,6 +160,10 @@ impl Chat {
 
     fn pages(&self) -> &PageTokens {
         &self.inner.pages
+    }
+
+    fn indexer(&self) -> &Arc<Indexer> {
+        &self.inner.indexer
     }
 
     fn limits(&self) -> Limits {

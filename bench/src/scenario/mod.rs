@@ -9,13 +9,18 @@ mod idle;
 mod lanes;
 mod listing;
 mod load;
+mod presence;
 mod press;
+mod readers;
+mod receipts;
 mod resume;
 mod rooms;
+mod search;
 mod senders;
 mod sends;
 mod sends_postgres;
 mod turns;
+mod visitors;
 
 use std::{path::Path, time::Duration};
 
@@ -67,7 +72,10 @@ async fn with_services(scenario: Scenario, services: &Services, args: &Args, rep
         (Scenario::SendsPostgres, Some(program), Some(postgres), _) => {
             sends_postgres::run(program, postgres, args, report).await
         }
-        (Scenario::SendsPostgres, Some(_), None, _) => report.leave_out(name, "there is no RELAY_TEST_POSTGRES_URL"),
+        (Scenario::Search, Some(program), Some(postgres), _) => search::run(program, postgres, args, report).await,
+        (Scenario::SendsPostgres | Scenario::Search, Some(_), None, _) => {
+            report.leave_out(name, "there is no RELAY_TEST_POSTGRES_URL")
+        }
         (Scenario::FanoutNodes, program, _, Some(both)) => {
             let cluster = match program {
                 Some(program) => Some(cluster(program, both, args).await?),
@@ -80,6 +88,12 @@ async fn with_services(scenario: Scenario, services: &Services, args: &Args, rep
         }
         (Scenario::Resume, Some(program), _, Some(both)) => {
             resume::run(cluster(program, both, args).await?, args, report).await
+        }
+        (Scenario::Receipts, Some(program), _, Some(both)) => {
+            receipts::run(cluster(program, both, args).await?, args, report).await
+        }
+        (Scenario::Presence, Some(program), _, Some(both)) => {
+            presence::run(cluster(program, both, args).await?, args, report).await
         }
         (_, None, _, _) => report.leave_out(name, "there is no Relay"),
         _ => report.leave_out(name, "RELAY_TEST_POSTGRES_URL and RELAY_TEST_REDIS_URL are not both there"),

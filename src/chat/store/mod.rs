@@ -4,15 +4,18 @@ pub(super) mod append;
 pub(super) mod blocks;
 pub(super) mod events;
 pub(super) mod history;
+pub(super) mod index;
 pub(super) mod lanes;
 pub(super) mod links;
 pub(super) mod mentions;
 pub(super) mod messages;
 pub(super) mod moderation;
 pub(super) mod pins;
+pub(super) mod presence;
 pub(super) mod receipts;
 pub(super) mod reports;
 pub(super) mod rooms;
+pub(super) mod search;
 pub(super) mod typing;
 
 use super::message::Metadata;
