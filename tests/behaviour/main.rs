@@ -30,6 +30,8 @@ mod policy;
 mod postgres;
 mod presence;
 mod reactions;
+mod receipts;
 mod rooms;
+mod search;
 mod streams;
 mod typing;

@@ -6,6 +6,7 @@ mod moderation;
 mod outgoing;
 mod presence;
 mod receipts;
+mod search;
 
 pub use encode::WireEncoder;
 pub(super) use encode::reply;
@@ -17,3 +18,4 @@ pub(super) use moderation::{ban, category, moment, pinned, report, report_id, re
 pub(super) use outgoing::{expires, member, message, reacted, receipt, room, summary, timestamp};
 pub(super) use presence::{presence, presence_change, user_ids, watched};
 pub(super) use receipts::{membership, receipt_of, settings_change, status};
+pub(super) use search::{hit, search};
