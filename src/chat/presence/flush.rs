@@ -51,6 +51,8 @@ impl Presence {
 
     /// Writes changes of devices at a node. Answers the presence of the users for whom it changed what is told.
     pub(super) async fn write(&self, node: NodeId, changes: &[Change]) -> Result<Vec<(UserKey, UserPresence)>> {
+        // Never closed.
+        let _turn = self.writing.acquire().await;
         let mut tries = 1;
         loop {
             let mut tx = self.db.begin().await?;
