@@ -7,7 +7,9 @@ pub(crate) enum Scenario {
     Sends,
     Idle,
     Rooms,
+    Lanes,
     SendsPostgres,
+    Search,
     CrossNode,
     Resume,
     FanoutNodes,
@@ -17,12 +19,14 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Fanout,
         Self::Sends,
         Self::Idle,
         Self::Rooms,
+        Self::Lanes,
         Self::SendsPostgres,
+        Self::Search,
         Self::CrossNode,
         Self::Resume,
         Self::FanoutNodes,
@@ -37,7 +41,9 @@ impl Scenario {
             Self::Sends => "sends",
             Self::Idle => "idle",
             Self::Rooms => "rooms",
+            Self::Lanes => "lanes",
             Self::SendsPostgres => "sends-postgres",
+            Self::Search => "search",
             Self::CrossNode => "cross-node",
             Self::Resume => "resume",
             Self::FanoutNodes => "fanout-nodes",

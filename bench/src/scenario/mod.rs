@@ -6,6 +6,7 @@ mod crowd;
 mod fanout;
 mod fanout_nodes;
 mod idle;
+mod lanes;
 mod listing;
 mod load;
 mod presence;
@@ -14,6 +15,7 @@ mod readers;
 mod receipts;
 mod resume;
 mod rooms;
+mod search;
 mod senders;
 mod sends;
 mod sends_postgres;
@@ -32,7 +34,7 @@ use crate::{
 };
 
 /// The most loads that a scenario has.
-const LOADS: u32 = 10;
+const LOADS: u32 = 32;
 /// What a scenario may take beside its loads: connecting, filling, settling.
 const BESIDE: Duration = Duration::from_secs(600);
 /// How many nodes a cluster has.
@@ -66,10 +68,14 @@ async fn with_services(scenario: Scenario, services: &Services, args: &Args, rep
     let name = scenario.name();
     match (scenario, args.relay.as_deref(), services.postgres.as_ref(), services.both()) {
         (Scenario::Rooms, Some(program), postgres, _) => rooms::run(program, postgres, args, report).await,
+        (Scenario::Lanes, Some(program), postgres, _) => lanes::run(program, postgres, args, report).await,
         (Scenario::SendsPostgres, Some(program), Some(postgres), _) => {
             sends_postgres::run(program, postgres, args, report).await
         }
-        (Scenario::SendsPostgres, Some(_), None, _) => report.leave_out(name, "there is no RELAY_TEST_POSTGRES_URL"),
+        (Scenario::Search, Some(program), Some(postgres), _) => search::run(program, postgres, args, report).await,
+        (Scenario::SendsPostgres | Scenario::Search, Some(_), None, _) => {
+            report.leave_out(name, "there is no RELAY_TEST_POSTGRES_URL")
+        }
         (Scenario::FanoutNodes, program, _, Some(both)) => {
             let cluster = match program {
                 Some(program) => Some(cluster(program, both, args).await?),

@@ -21,7 +21,12 @@ pub(crate) fn message(room: &str, text: String) -> SendMessageRequest {
 
 /// A client's frame that sends a message.
 pub(crate) fn send(request_id: String, room: &str, text: String) -> ConnectRequest {
-    ConnectRequest { request_id, frame: Some(connect_request::Frame::Send(message(room, text))) }
+    sent(request_id, message(room, text))
+}
+
+/// A client's frame that sends this message.
+pub(crate) fn sent(request_id: String, message: SendMessageRequest) -> ConnectRequest {
+    ConnectRequest { request_id, frame: Some(connect_request::Frame::Send(message)) }
 }
 
 /// A client's frame that says what its user has read. It is answered only if it is refused.
