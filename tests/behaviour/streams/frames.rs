@@ -23,7 +23,7 @@ async fn shared_bytes(stream: &mut RawStream, mut events: usize) -> Vec<Bytes> {
     while events > 0 {
         let bytes = stream.next_bytes().await.unwrap();
         match raw_stream::kind(&bytes) {
-            Kind::Hello(_) | Kind::Heartbeat(_) => continue,
+            Kind::Hello(_) | Kind::Heartbeat(_) | Kind::Receipts(_) | Kind::Memberships(_) => continue,
             Kind::Event(_) => events -= 1,
             _ => {}
         }
