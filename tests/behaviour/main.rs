@@ -30,5 +30,6 @@ mod policy;
 mod postgres;
 mod reactions;
 mod rooms;
+mod search;
 mod streams;
 mod typing;

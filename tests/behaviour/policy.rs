@@ -49,6 +49,8 @@ enum Needs {
     Action(&'static str, Who),
     /// Nobody may.
     Denied,
+    /// To be an admin of the project, whoever they are in the room.
+    ProjectAdmin,
 }
 
 struct Row {
@@ -133,6 +135,12 @@ fn rows(room: &str) -> Vec<Row> {
             wire::ListMessagesRequest { room_id: room_id(), ..Default::default() },
         ),
         row(
+            "ChatService/SearchMessages",
+            "",
+            action("read"),
+            wire::SearchMessagesRequest { query: "own".into(), room_ids: vec![room_id()], ..Default::default() },
+        ),
+        row(
             "ChatService/SetTyping",
             "",
             action("send, react"),
@@ -168,6 +176,59 @@ fn rows(room: &str) -> Vec<Row> {
             wire::ListMembersRequest { room_id: room_id(), ..Default::default() },
         ),
     ]
+    .into_iter()
+    .chain(moderation_rows(room))
+    .collect()
+}
+
+fn moderation_rows(room: &str) -> Vec<Row> {
+    let (room_id, user_id) = (|| room.to_owned(), || TOM.to_owned());
+    let action = |name| Needs::Action(name, Who::Reader);
+    let (moderate, seq) = ("ban, mute users", FOREIGN);
+    let ban = |user: &str| wire::BanMemberRequest { room_id: room_id(), user_id: user.into(), ..Default::default() };
+    let report = wire::ReportMessageRequest { room_id: room_id(), seq, ..Default::default() };
+    let resolve = wire::ResolveReportRequest { report_id: uuid::Uuid::nil().to_string(), resolution: String::new() };
+    vec![
+        row("ModerationService/BanMember", "a member", action(moderate), ban(TOM)),
+        row("ModerationService/BanMember", "somebody else", action(moderate), ban("una")),
+        row(
+            "ModerationService/UnbanMember",
+            "",
+            action(moderate),
+            wire::UnbanMemberRequest { room_id: room_id(), user_id: user_id() },
+        ),
+        row(
+            "ModerationService/ListBans",
+            "",
+            action(moderate),
+            wire::ListBansRequest { room_id: room_id(), ..Default::default() },
+        ),
+        row(
+            "ModerationService/MuteMember",
+            "",
+            action(moderate),
+            wire::MuteMemberRequest { room_id: room_id(), user_id: user_id(), muted_until: None },
+        ),
+        row("ModerationService/ReportMessage", "", action("read"), report),
+        row("ModerationService/BlockUser", "", Needs::Nothing, wire::BlockUserRequest { user_id: user_id() }),
+        row("ModerationService/UnblockUser", "", Needs::Nothing, wire::UnblockUserRequest { user_id: user_id() }),
+        row("ModerationService/ListBlockedUsers", "", Needs::Nothing, wire::ListBlockedUsersRequest::default()),
+        row("ModerationService/ListReports", "", Needs::ProjectAdmin, wire::ListReportsRequest::default()),
+        row("ModerationService/ResolveReport", "", Needs::ProjectAdmin, resolve),
+        row("ChatService/PinMessage", "", action("pin messages"), wire::PinMessageRequest { room_id: room_id(), seq }),
+        row(
+            "ChatService/UnpinMessage",
+            "",
+            action("pin messages"),
+            wire::UnpinMessageRequest { room_id: room_id(), seq },
+        ),
+        row(
+            "ChatService/ListPinnedMessages",
+            "",
+            action("read"),
+            wire::ListPinnedMessagesRequest { room_id: room_id() },
+        ),
+    ]
 }
 
 /// The table in the documentation of the policy: for each action, who may.
@@ -192,6 +253,7 @@ fn expected(needs: &Needs, who: Who, table: &BTreeMap<String, Vec<Who>>) -> &'st
     };
     match needs {
         Needs::Nothing => "",
+        Needs::ProjectAdmin => "ADMIN_REQUIRED",
         Needs::Sight if who == Who::StrangerToPublic => "",
         Needs::Sight => stranger.unwrap_or_default(),
         Needs::Denied => stranger.unwrap_or("ROLE_INSUFFICIENT"),
@@ -238,7 +300,7 @@ async fn outcome(raw: &Raw, row: &Row) -> String {
 async fn every_method_allows_every_role_what_the_documented_table_says() {
     let server = Server::with(&[("chat.max_streams_per_user", "1000")]);
     let table = documented();
-    assert_eq!(table.len(), 8);
+    assert_eq!(table.len(), 10);
     let tested: BTreeSet<_> = rows("").iter().map(|row| row.method.to_owned()).collect();
     let contract: BTreeSet<_> = methods().into_iter().filter(|m| m != "ChatService/RenewStream").collect();
     assert_eq!(tested, contract, "each method of the contract has a row, RenewStream a test of its own");
@@ -274,9 +336,20 @@ async fn nothing_changes_a_direct_room() {
     let connection = Raw::connect(&server.url()).await;
     let raw = connection.bearer(&Token::of("ana").sign());
     let stranger = connection.bearer(&Token::of("cy").sign());
-    let refused = ["UpdateRoom", "DeleteRoom", "LeaveRoom", "AddMembers", "RemoveMember", "UpdateMember"];
+    let refused = [
+        "UpdateRoom",
+        "DeleteRoom",
+        "LeaveRoom",
+        "AddMembers",
+        "RemoveMember",
+        "UpdateMember",
+        "BanMember",
+        "UnbanMember",
+        "ListBans",
+        "MuteMember",
+    ];
     for row in rows(&made.room_id) {
-        if matches!(row.needs, Needs::Nothing) {
+        if matches!(row.needs, Needs::Nothing | Needs::ProjectAdmin) {
             continue;
         }
         assert_eq!(outcome(&stranger, &row).await, "ROOM_NOT_FOUND", "{} by a stranger", row.method);
