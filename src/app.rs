@@ -11,9 +11,9 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::{
     bus::{Bus, Ear, Keep, LocalBus, RedisBus, ear},
     chat::{
-        Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Limits, LogOptions, PageTokens,
-        Publisher, PublisherParts, Pulse, ReceiptOptions, ReceiptParts, Receipts, Renewals, Retention,
-        RetentionOptions, Teller, Typing, TypingParts, Watch, WatchOptions, moderation::Blocks,
+        Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Indexer, IndexerOptions, Limits,
+        LogOptions, PageTokens, Publisher, PublisherParts, Pulse, ReceiptOptions, ReceiptParts, Receipts, Renewals,
+        Retention, RetentionOptions, Teller, Typing, TypingParts, Watch, WatchOptions, moderation::Blocks,
     },
     clock::{Clock, SystemClock},
     config::{Config, DatabaseConfig},
@@ -152,6 +152,10 @@ impl App {
             tasks.spawn("appender", appender.run(stop_writing.clone()));
         }
         let renewals = Arc::new(Renewals::new(node, bus.clone()));
+        let indexer_options =
+            IndexerOptions { delay: config.chat.index_delay, look_interval: config.chat.index_look_interval };
+        let indexer = Indexer::new(indexer_options, db.clone());
+        tasks.spawn("indexer", indexer.clone().run(stop.clone()));
         let teller = Teller::new(node, bus.clone());
         let blocks = Arc::new(Blocks::new(db.clone(), hub.clone(), encoder.clone(), teller));
         let publisher_parts = PublisherParts {
@@ -160,6 +164,7 @@ impl App {
             hub: hub.clone(),
             bus: bus.clone(),
             hot,
+            indexer: indexer.clone(),
             renewals: renewals.clone(),
             blocks: blocks.clone(),
             typing: typing.clone(),
@@ -188,7 +193,8 @@ impl App {
             rooms_per_user: config.chat.max_rooms_per_user,
             members_per_room: config.chat.max_members_per_room,
         };
-        let chat = Chat::new(log, db.clone(), history, blocks, receipts, PageTokens::new(keys.page_tokens()), limits);
+        let chat =
+            Chat::new(log, db.clone(), history, blocks, receipts, PageTokens::new(keys.page_tokens()), indexer, limits);
         let (health, draining) = (HealthReporter::new(), Draining::default());
         let services = Services {
             chat,

@@ -96,6 +96,8 @@ pub struct Metrics {
     pub checks: Counter,
     pub history_reads: Family<HistoryLabels, Counter>,
     pub database_reads: Counter,
+    /// Messages that came into the search index.
+    pub search_indexed: Counter,
     pub receipt_updates: Counter,
     pub bus_up: Gauge,
     pub bus_deaf: Gauge,
@@ -125,6 +127,7 @@ impl Metrics {
             checks: Counter::default(),
             history_reads: Family::default(),
             database_reads: Counter::default(),
+            search_indexed: Counter::default(),
             receipt_updates: Counter::default(),
             bus_up: Gauge::default(),
             bus_deaf: Gauge::default(),
@@ -153,6 +156,7 @@ impl Metrics {
         r.register("position_checks", "Times rooms' positions were compared with the database", self.checks.clone());
         r.register("history_reads", "Reads of what happened, by where it was found", self.history_reads.clone());
         let reads = self.database_reads.clone();
+        r.register("search_indexed", "Messages that came into the search index", self.search_indexed.clone());
         r.register("database_reads", "Statements that only read, outside of transactions that write", reads);
         r.register("receipt_updates", "Rows of members whose cursors were raised", self.receipt_updates.clone());
         r.register("bus_up", "1 while Redis delivers what nodes tell each other", self.bus_up.clone());

@@ -143,18 +143,23 @@ CREATE TABLE search_rooms (
     project_id  TEXT COLLATE "C" NOT NULL,
     room_id     TEXT COLLATE "C" NOT NULL,
     indexed_seq BIGINT NOT NULL,
+    newest_at   TIMESTAMPTZ NOT NULL,  -- nothing in the index was sent later
     PRIMARY KEY (project_id, room_id)
 );
+-- Its row is locked and moved again and again: in place.
+ALTER TABLE search_rooms SET (fillfactor = 50);
 
 -- What messages can be found by. `terms` has their words, and one term each for room and sender: so one index answers all.
+-- A message's time never changes, so the key is as unique as without it, and has each room's messages in the order of results.
 CREATE TABLE search_messages (
     project_id TEXT COLLATE "C" NOT NULL,
     room_id    TEXT COLLATE "C" NOT NULL,
+    sent_at    TIMESTAMPTZ NOT NULL,
     seq        BIGINT NOT NULL,
     sender_id  TEXT COLLATE "C" NOT NULL,
-    sent_at    TIMESTAMPTZ NOT NULL,
     terms      TSVECTOR NOT NULL,
-    PRIMARY KEY (project_id, room_id, seq)
+    PRIMARY KEY (project_id, room_id, sent_at, seq)
 );
 
-CREATE INDEX search_messages_by_term ON search_messages USING GIN (terms);
+-- What is new waits in a list that every search reads: it is kept short.
+CREATE INDEX search_messages_by_term ON search_messages USING GIN (terms) WITH (gin_pending_list_limit = 256);

@@ -139,22 +139,23 @@ CREATE TABLE search_rooms (
     project_id  TEXT NOT NULL,
     room_id     TEXT NOT NULL,
     indexed_seq INTEGER NOT NULL,
+    newest_at   INTEGER NOT NULL,  -- nothing in the index was sent later
     PRIMARY KEY (project_id, room_id)
 ) STRICT, WITHOUT ROWID;
 
--- The messages that can be found, and the number of each in the index.
+-- The messages that can be found, the number of each in the index, and their words in order, parted by spaces.
 CREATE TABLE search_messages (
     id         INTEGER NOT NULL PRIMARY KEY,
     project_id TEXT NOT NULL,
     room_id    TEXT NOT NULL,
+    sent_at    INTEGER NOT NULL,
     seq        INTEGER NOT NULL,
     sender_id  TEXT NOT NULL,
-    sent_at    INTEGER NOT NULL
+    terms      TEXT NOT NULL
 ) STRICT;
 
-CREATE UNIQUE INDEX search_messages_by_seq ON search_messages (project_id, room_id, seq);
+CREATE UNIQUE INDEX search_messages_by_time ON search_messages (project_id, room_id, sent_at, seq);
 
--- What they can be found by: their words, parted by spaces, and one term each for room and sender. It keeps no text.
-CREATE VIRTUAL TABLE search_index USING fts5 (
-    terms, content = '', contentless_delete = 1, tokenize = "unicode61 remove_diacritics 0 tokenchars ''"
-);
+-- What they can be found by: their words, and one term each for room and sender. It keeps no text. Words come as they are to
+-- be compared: this tokenizer parts them at spaces, and changes nothing.
+CREATE VIRTUAL TABLE search_index USING fts5 (terms, content = '', contentless_delete = 1, tokenize = 'ascii');

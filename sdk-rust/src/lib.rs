@@ -41,6 +41,8 @@ mod events;
 #[cfg(test)]
 mod fixtures;
 mod live;
+#[cfg(feature = "sqlite")]
+pub mod offline;
 mod page;
 mod retry;
 mod token;

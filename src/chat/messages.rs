@@ -17,7 +17,7 @@ use super::{
     pins::drop_pin,
     policy::{self, Action},
     receipts::MessageStatus,
-    store,
+    search, store,
 };
 use crate::{
     db::Db,
@@ -98,6 +98,7 @@ impl Chat {
                     }
                     require_mentioned(unit, &key, &content.mentions, own.role).await?;
                     store::messages::edit(&mut unit.tx, &key, seq, &content, unit.now).await?;
+                    search::reflect(unit, &key, &message, &content.text).await?;
                     replace_mentions(unit, &key, &message, &content.mentions).await?;
                     message.content = Arc::new(content);
                     message.edited_at = Some(unit.now);
@@ -124,6 +125,7 @@ impl Chat {
                     }
                     drop_pin(unit, &key, &caller.user, seq).await?;
                     store::messages::delete(&mut unit.tx, &key, seq, &caller.user, &reason, unit.now).await?;
+                    search::reflect(unit, &key, &message, "").await?;
                     unit.append(&key, &caller.user, EventBody::MessageDeleted { seq, reason }).await.map(drop)
                 })
             })

@@ -22,6 +22,7 @@
 //! | `feed`      | opening a session, and serving it from the log until it is live            |
 //! | `pulse`     | heartbeats, expiring tokens                                                |
 //! | `retention` | forgetting old events and deleted rooms                                    |
+//! | `search`    | finding messages by what they say                                          |
 //! | `frame`     | what streams carry, and who turns it into bytes                            |
 //! | `store`     | the statements                                                             |
 
@@ -55,6 +56,7 @@ mod renewals;
 mod retention;
 pub mod room;
 mod rooms;
+pub mod search;
 mod store;
 mod typing;
 mod watch;
@@ -80,6 +82,7 @@ pub use receipts::{
 pub use renewals::Renewals;
 pub use retention::{Retention, RetentionOptions};
 pub use rooms::RoomScope;
+pub use search::{Indexer, IndexerOptions};
 pub use typing::{Typing, TypingParts};
 pub use watch::{Watch, WatchOptions};
 
@@ -106,13 +109,16 @@ struct Inner {
     db: Db,
     history: Arc<History>,
     pages: PageTokens,
+    indexer: Arc<Indexer>,
     limits: Limits,
     blocks: Arc<Blocks>,
     receipts: Receipts,
 }
 
 impl Chat {
-    /// Chat that writes to `log` and `receipts`, reads from `history` and `db`, and tells devices through `blocks`.
+    /// Chat that writes to `log` and `receipts`, reads from `history` and `db`, tells devices through `blocks`, and searches
+    /// what `indexer` has indexed.
+    #[expect(clippy::too_many_arguments, reason = "one for each part that it is made of")]
     pub fn new(
         log: Log,
         db: Db,
@@ -120,9 +126,10 @@ impl Chat {
         blocks: Arc<Blocks>,
         receipts: Receipts,
         pages: PageTokens,
+        indexer: Arc<Indexer>,
         limits: Limits,
     ) -> Self {
-        Self { inner: Arc::new(Inner { log, db, history, pages, limits, blocks, receipts }) }
+        Self { inner: Arc::new(Inner { log, db, history, pages, indexer, limits, blocks, receipts }) }
     }
 
     /// Whether the database answers.
@@ -148,6 +155,10 @@ impl Chat {
 
     fn pages(&self) -> &PageTokens {
         &self.inner.pages
+    }
+
+    fn indexer(&self) -> &Arc<Indexer> {
+        &self.inner.indexer
     }
 
     fn limits(&self) -> Limits {

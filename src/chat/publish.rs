@@ -24,7 +24,9 @@ use super::{
     piece::{Mark, Piece},
     receipts::Receipts,
     renewals::Renewals,
-    room_of, store, topic,
+    room_of,
+    search::Indexer,
+    store, topic,
     typing::Typing,
     watch::Agenda,
 };
@@ -86,6 +88,8 @@ pub struct PublisherParts {
     pub bus: Arc<dyn Bus>,
     /// What is kept for readers who come back.
     pub hot: Arc<Hot>,
+    /// The search index.
+    pub indexer: Arc<Indexer>,
     /// Renewals of sessions on other nodes.
     pub renewals: Arc<Renewals>,
     /// Whom users have blocked.
@@ -149,6 +153,7 @@ impl Publisher {
 
     /// Events of this node's own commits.
     fn committed(&mut self, events: Vec<Event>) {
+        self.parts.indexer.note(&events);
         let mut rooms: IndexMap<RoomKey, Vec<Event>> = IndexMap::new();
         for event in events {
             rooms.entry(event.room.clone()).or_default().push(event);

@@ -144,7 +144,12 @@ pub struct ChatConfig {
     #[serde(with = "humantime_serde")]
     pub hot_ttl: Duration,
     #[serde(with = "humantime_serde")]
+    pub index_delay: Duration,
+    #[serde(with = "humantime_serde")]
+    pub index_look_interval: Duration,
+    #[serde(with = "humantime_serde")]
     pub typing_timeout: Duration,
+    #[serde(with = "humantime_serde")]
     pub receipt_interval: Duration,
     pub receipt_queue: usize,
 }
@@ -222,6 +227,8 @@ impl Config {
         range("chat.hot_events", chat.hot_events as u128, 0, 10_000);
         range("chat.hot_bytes", chat.hot_bytes as u128, 0, 64 << 30);
         range("chat.hot_ttl (ms)", chat.hot_ttl.as_millis(), 1_000, 86_400_000);
+        range("chat.index_delay (ms)", chat.index_delay.as_millis(), 0, 60_000);
+        range("chat.index_look_interval (ms)", chat.index_look_interval.as_millis(), 100, 86_400_000);
         range("chat.typing_timeout (ms)", chat.typing_timeout.as_millis(), 100, 60_000);
         range("chat.receipt_interval (ms)", chat.receipt_interval.as_millis(), 50, 60_000);
         range("chat.receipt_queue", chat.receipt_queue as u128, 1, 10_000_000);

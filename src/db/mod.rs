@@ -122,6 +122,17 @@ impl Db {
         Ok(Tx { engine })
     }
 
+    /// Begins a transaction that keeps nobody waiting who writes for a caller, where transactions run beside each other. A
+    /// crash may undo it after its commit; then it undoes what was committed aside after it as well, and nothing else.
+    pub async fn begin_aside(&self) -> Result<Tx> {
+        match &self.engine {
+            Engine::Postgres(engine) => {
+                Ok(Tx { engine: TxEngine::Postgres(engine.begin_aside().await.map_err(storage)?) })
+            }
+            Engine::Sqlite(_) | Engine::Replica(_) => self.begin().await,
+        }
+    }
+
     /// Reads all rows that `statement` gives.
     pub async fn fetch_all<T: FromRow>(&self, statement: &str, args: Args) -> Result<Vec<T>> {
         self.metrics.database_reads.inc();

@@ -22,6 +22,8 @@ use crate::{
 
 const MESSAGES_DEFAULT: usize = 50;
 const MESSAGES_MAX: usize = 200;
+const RESULTS_DEFAULT: usize = 20;
+const RESULTS_MAX: usize = 100;
 const RECEIPTS_DEFAULT: usize = 100;
 const RECEIPTS_MAX: usize = 500;
 /// Messages in one SendMessages.
@@ -191,6 +193,23 @@ impl ChatService for ChatApi {
                 messages: listed.page.items.iter().map(|m| convert::reacted(&room, m)).collect(),
                 next_page_token: page_token(listed.page.next_page_token),
                 position: listed.position,
+            })
+        };
+        answer(call.await)
+    }
+
+    async fn search_messages(
+        &self,
+        request: Request<wire::SearchMessagesRequest>,
+    ) -> Answer<wire::SearchMessagesResponse> {
+        let (caller, request) = parts(request)?;
+        let call = async {
+            let limit = page_size(request.page_size, RESULTS_DEFAULT, RESULTS_MAX)?;
+            let search = convert::search(&request)?;
+            let found = self.chat.search_messages(&caller, &search, limit, &request.page_token).await?;
+            Ok(wire::SearchMessagesResponse {
+                results: found.items.iter().map(convert::hit).collect(),
+                next_page_token: page_token(found.next_page_token),
             })
         };
         answer(call.await)

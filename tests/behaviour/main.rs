@@ -31,5 +31,6 @@ mod postgres;
 mod reactions;
 mod receipts;
 mod rooms;
+mod search;
 mod streams;
 mod typing;

@@ -173,6 +173,9 @@ impl Subscriber {
         let rooms = &self.stage.cast.rooms;
         let room = rooms[self.random.usize(0..rooms.len())].id.clone();
         let newest = self.stage.receipts.newest(&self.user.name, &room);
+        if newest == 0 {
+            return;
+        }
         let read = if self.random.bool() { newest } else { self.random.u64(0..=newest) };
         let cursor = Cursor { delivered: newest, read };
         let place = self.stage.receipts.reporting(&self.user.name, &room, cursor, true);

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{append, by_room, history, messages, rooms};
+use super::{append, by_room, history, index, messages, rooms};
 use crate::{
     chat::{
         event::{Event, EventBody},
@@ -329,7 +329,7 @@ pub(in crate::chat) async fn erase_deleted(tx: &mut Tx, now: Timestamp, limit: u
         );
         erased += tx.execute(&statement, by_room(&room).with(limit)).await?;
     }
-    if erased == 0 {
+    if erased == 0 && !index::erase(tx, &room, limit).await? {
         let statement = "UPDATE rooms SET erased_at = $3 WHERE project_id = $1 AND room_id = $2";
         tx.execute(statement, by_room(&room).with(now)).await?;
     }

@@ -4,6 +4,7 @@ pub(super) mod append;
 pub(super) mod blocks;
 pub(super) mod events;
 pub(super) mod history;
+pub(super) mod index;
 pub(super) mod lanes;
 pub(super) mod links;
 pub(super) mod mentions;
@@ -13,6 +14,7 @@ pub(super) mod pins;
 pub(super) mod receipts;
 pub(super) mod reports;
 pub(super) mod rooms;
+pub(super) mod search;
 pub(super) mod typing;
 
 use super::message::Metadata;

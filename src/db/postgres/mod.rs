@@ -33,6 +33,8 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Postgres {
     writers: Arc<Connections>,
+    /// For what may wait: it takes no connection from those who write what a caller waits for.
+    aside: Arc<Connections>,
     reader: Reader,
     patience: Duration,
 }
@@ -54,19 +56,28 @@ pub(super) struct Tx {
 
 impl Postgres {
     pub(super) async fn begin(&self) -> Result<Tx> {
-        match self.begin_once().await {
+        self.begin_on(&self.writers, "BEGIN").await
+    }
+
+    /// What is committed is visible at once, and on disk soon, in the order of all commits.
+    pub(super) async fn begin_aside(&self) -> Result<Tx> {
+        self.begin_on(&self.aside, "BEGIN; SET LOCAL synchronous_commit TO off").await
+    }
+
+    async fn begin_on(&self, connections: &Arc<Connections>, begin: &str) -> Result<Tx> {
+        match self.begin_once(connections, begin).await {
             // Nothing was done yet, so it can be done again: on a connection that is not a remnant.
             Err(error) if is_stale(&error) => {
-                self.writers.forget_idle();
-                self.begin_once().await
+                connections.forget_idle();
+                self.begin_once(connections, begin).await
             }
             begun => begun,
         }
     }
 
-    async fn begin_once(&self) -> Result<Tx> {
-        let mut tx = Tx { lent: Some(self.writers.lend().await?), patience: self.patience, collided: false };
-        tx.control("BEGIN").await?;
+    async fn begin_once(&self, connections: &Arc<Connections>, begin: &str) -> Result<Tx> {
+        let mut tx = Tx { lent: Some(connections.lend().await?), patience: self.patience, collided: false };
+        tx.control(begin).await?;
         Ok(tx)
     }
 
@@ -76,6 +87,7 @@ impl Postgres {
 
     pub(super) async fn close(&self) {
         self.reader.connections.close().await;
+        self.aside.close().await;
         self.writers.close().await;
     }
 }

@@ -13,6 +13,9 @@ use crate::{config::DatabaseConfig, db::OpenError};
 /// The oldest version that Relay is tested with.
 const OLDEST: i64 = 15;
 
+/// Connections for writes that may wait.
+const ASIDE: u32 = 2;
+
 type Result<T> = std::result::Result<T, OpenError>;
 
 /// Looks at the URLs.
@@ -50,7 +53,8 @@ impl Postgres {
         let connections = |max| Connections::new(options.clone(), max, limits);
         let patience = config.statement_timeout + GRACE;
         let reader = Reader { connections: connections(config.read_connections), patience };
-        Ok(Self { writers: connections(config.write_connections), reader, patience })
+        let (writers, aside) = (connections(config.write_connections), connections(ASIDE));
+        Ok(Self { writers, aside, reader, patience })
     }
 }
 

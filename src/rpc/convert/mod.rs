@@ -5,6 +5,7 @@ mod incoming;
 mod moderation;
 mod outgoing;
 mod receipts;
+mod search;
 
 pub use encode::WireEncoder;
 pub(super) use encode::reply;
@@ -15,3 +16,4 @@ pub(super) use incoming::{
 pub(super) use moderation::{ban, category, moment, pinned, report, report_id, resolved};
 pub(super) use outgoing::{expires, member, message, reacted, receipt, room, summary, timestamp};
 pub(super) use receipts::{membership, receipt_of, settings_change, status};
+pub(super) use search::{hit, search};
