@@ -94,6 +94,13 @@ fn rows(room: &str) -> Vec<Row> {
     let open = ConnectRequest { request_id: String::new(), frame: Some(Up::Open(OpenStream::default())) };
     let (seq, emoji) = (FOREIGN, "x".to_owned());
     let manage = "remove, update members";
+    let everyone = Some(wire::mention::Target::Room(wire::MentionRoom {}));
+    let to_everyone = wire::SendMessageRequest {
+        mentions: vec![wire::Mention { offset: 0, length: 1, target: everyone }],
+        ..message(room, "x")
+    };
+    let mask = Some(FieldMask { paths: vec!["archived".into()] });
+    let settings = wire::UpdateRoomSettingsRequest { room_id: room_id(), settings: None, update_mask: mask };
     vec![
         row("ChatService/Connect", "", Needs::Nothing, open),
         row("ChatService/Subscribe", "", Needs::Nothing, wire::SubscribeRequest::default()),
@@ -146,6 +153,20 @@ fn rows(room: &str) -> Vec<Row> {
             action("send, react"),
             wire::SetTypingRequest { room_id: room_id(), typing: true },
         ),
+        row("ChatService/SendMessage", "to everyone", action("mention everyone"), to_everyone),
+        row(
+            "ChatService/UpdateReceipts",
+            "",
+            action("read"),
+            wire::UpdateReceiptsRequest { room_id: room_id(), delivered_seq: FOREIGN, read_seq: 0 },
+        ),
+        row(
+            "ChatService/ListReceipts",
+            "",
+            action("read"),
+            wire::ListReceiptsRequest { room_id: room_id(), ..Default::default() },
+        ),
+        row("RoomService/UpdateRoomSettings", "", action("read"), settings),
         row("RoomService/CreateRoom", "", Needs::Nothing, wire::CreateRoomRequest::default()),
         row("RoomService/ListRooms", "", Needs::Nothing, wire::ListRoomsRequest::default()),
         row("RoomService/GetDirectRoom", "", Needs::Nothing, wire::GetDirectRoomRequest { user_id: "somebody".into() }),
@@ -300,7 +321,7 @@ async fn outcome(raw: &Raw, row: &Row) -> String {
 async fn every_method_allows_every_role_what_the_documented_table_says() {
     let server = Server::with(&[("chat.max_streams_per_user", "1000")]);
     let table = documented();
-    assert_eq!(table.len(), 10);
+    assert_eq!(table.len(), 11);
     let tested: BTreeSet<_> = rows("").iter().map(|row| row.method.to_owned()).collect();
     let contract: BTreeSet<_> = methods().into_iter().filter(|m| m != "ChatService/RenewStream").collect();
     assert_eq!(tested, contract, "each method of the contract has a row, RenewStream a test of its own");
