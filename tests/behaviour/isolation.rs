@@ -134,6 +134,8 @@ async fn strangers_are_told_the_same_of_hidden_and_of_missing_rooms() {
         "ChatService/Subscribe",
         "ChatService/RenewStream",
         "ChatService/Ping",
+        "PresenceService/GetPresence",
+        "PresenceService/SetPresence",
         "RoomService/CreateRoom",
         "RoomService/ListRooms",
         "RoomService/GetDirectRoom",

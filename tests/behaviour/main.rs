@@ -28,6 +28,7 @@ mod nodes;
 mod pins;
 mod policy;
 mod postgres;
+mod presence;
 mod reactions;
 mod receipts;
 mod rooms;
