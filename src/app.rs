@@ -11,9 +11,10 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::{
     bus::{Bus, Ear, Keep, LocalBus, RedisBus, ear},
     chat::{
-        Appender, Chat, Encoder, Feed, FeedOptions, Frame, History, Hot, HotOptions, Indexer, IndexerOptions, Limits,
-        LogOptions, PageTokens, Publisher, PublisherParts, Pulse, ReceiptOptions, ReceiptParts, Receipts, Renewals,
-        Retention, RetentionOptions, Teller, Typing, TypingParts, Watch, WatchOptions, moderation::Blocks,
+        Appender, Chat, Encoder, Feed, FeedOptions, FeedParts, Frame, History, Hot, HotOptions, Indexer,
+        IndexerOptions, Limits, LogOptions, PageTokens, Presence, PresenceOptions, PresenceParts, Publisher,
+        PublisherParts, Pulse, ReceiptOptions, ReceiptParts, Receipts, Renewals, Retention, RetentionOptions, Teller,
+        Typing, TypingParts, Watch, WatchOptions, moderation::Blocks,
     },
     clock::{Clock, SystemClock},
     config::{Config, DatabaseConfig},
@@ -38,6 +39,7 @@ pub struct App {
     listener: Listener,
     router: Router,
     hub: Arc<Hub>,
+    presence: Arc<Presence>,
     db: Db,
     encoder: Arc<dyn Encoder>,
     tasks: Tasks,
@@ -102,6 +104,23 @@ impl App {
             clock: clock.clone(),
         };
         let typing = Typing::new(config.chat.typing_timeout, typing_parts);
+        let renewals = Arc::new(Renewals::new(node, bus.clone()));
+        let presence_options = PresenceOptions {
+            node_lease: config.presence.node_lease,
+            close_delay: config.presence.close_delay,
+            full_room_members: config.presence.full_room_members,
+            room_interval: config.presence.room_interval,
+        };
+        let presence_parts = PresenceParts {
+            node,
+            db: db.clone(),
+            hub: hub.clone(),
+            bus: bus.clone(),
+            renewals: renewals.clone(),
+            encoder: encoder.clone(),
+            clock: clock.clone(),
+        };
+        let (presence, presence_task) = Presence::new(presence_options, presence_parts);
         let receipt_options =
             ReceiptOptions { interval: config.chat.receipt_interval, queue: config.chat.receipt_queue };
         let receipt_parts = ReceiptParts {
@@ -118,19 +137,21 @@ impl App {
             queue_bytes: config.stream.queue_bytes,
             heartbeat_interval: config.stream.heartbeat_interval,
         };
-        let feed = Feed::start(
-            feed_options,
-            db.clone(),
-            hub.clone(),
-            history.clone(),
-            typing.clone(),
-            encoder.clone(),
-            clock.clone(),
-            metrics.clone(),
-            receipts.clone(),
-        );
-        let of_typing = typing.clone();
+        let feed_parts = FeedParts {
+            db: db.clone(),
+            hub: hub.clone(),
+            history: history.clone(),
+            typing: typing.clone(),
+            presence: presence.clone(),
+            receipts: receipts.clone(),
+            encoder: encoder.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let feed = Feed::start(feed_options, feed_parts);
+        let (of_typing, of_presence) = (typing.clone(), presence.clone());
         hub.on_attendance(Box::new(move |user, what| {
+            of_presence.attend(user, what);
             if let Attendance::Closed { last: true, .. } = what {
                 of_typing.gone(user);
             }
@@ -151,7 +172,6 @@ impl App {
         for appender in appenders {
             tasks.spawn("appender", appender.run(stop_writing.clone()));
         }
-        let renewals = Arc::new(Renewals::new(node, bus.clone()));
         let indexer_options =
             IndexerOptions { delay: config.chat.index_delay, look_interval: config.chat.index_look_interval };
         let indexer = Indexer::new(indexer_options, db.clone());
@@ -168,6 +188,7 @@ impl App {
             renewals: renewals.clone(),
             blocks: blocks.clone(),
             typing: typing.clone(),
+            presence: presence.clone(),
             receipts: receipts.clone(),
             encoder: encoder.clone(),
             metrics: metrics.clone(),
@@ -181,6 +202,7 @@ impl App {
         let watch =
             Watch::new(watch_options, db.clone(), hub.clone(), bus.clone(), clock.clone(), metrics.clone(), links);
         tasks.spawn("watch", watch.run(stop.clone()));
+        tasks.spawn("presence", presence_task.run(stop.clone()));
         tasks.spawn("typing", typing.clone().run(stop.clone()));
         let pulse = Pulse::new(hub.clone(), encoder.clone(), clock.clone(), config.stream.heartbeat_interval);
         tasks.spawn("pulse", pulse.run(stop.clone()));
@@ -203,6 +225,7 @@ impl App {
             bus,
             renewals,
             typing,
+            presence: presence.clone(),
             tokens,
             clock,
             metrics: metrics.clone(),
@@ -214,6 +237,7 @@ impl App {
             listener,
             router,
             hub,
+            presence,
             db,
             encoder,
             tasks,
@@ -254,6 +278,7 @@ impl App {
         });
         let deadline = Instant::now() + self.drain_timeout;
         tracing::info!(streams = self.hub.session_count(), "draining");
+        self.presence.leave();
         self.draining.set();
         report(&self.health, ServingStatus::NotServing).await;
         drain(&self.hub, &*self.encoder, self.reconnect_spread, deadline - self.drain_timeout / 2).await;
@@ -304,8 +329,13 @@ fn warn_of_few_files(max_connections: usize) {
 }
 
 /// What health reports on.
-const SERVICES: [&str; 4] =
-    ["", "relay.chat.v1.ChatService", "relay.chat.v1.RoomService", "relay.chat.v1.ModerationService"];
+const SERVICES: [&str; 5] = [
+    "",
+    "relay.chat.v1.ChatService",
+    "relay.chat.v1.RoomService",
+    "relay.chat.v1.PresenceService",
+    "relay.chat.v1.ModerationService",
+];
 
 /// Tells every stream to move, gives them the time that they were told to take, and ends those that are still there.
 async fn drain(hub: &Hub, encoder: &dyn Encoder, spread: Duration, at_most: Instant) {

@@ -55,6 +55,23 @@ fn calls(room: &str) -> Vec<(&'static str, Vec<u8>)> {
                 .encode_to_vec(),
         ),
         (
+            "ChatService/UpdateReceipts",
+            wire::UpdateReceiptsRequest { room_id: room_id(), delivered_seq: 1, read_seq: 99 }.encode_to_vec(),
+        ),
+        (
+            "ChatService/ListReceipts",
+            wire::ListReceiptsRequest { room_id: room_id(), ..Default::default() }.encode_to_vec(),
+        ),
+        (
+            "RoomService/UpdateRoomSettings",
+            wire::UpdateRoomSettingsRequest {
+                room_id: room_id(),
+                settings: None,
+                update_mask: Some(FieldMask { paths: vec!["favourite".into()] }),
+            }
+            .encode_to_vec(),
+        ),
+        (
             "RoomService/UpdateRoom",
             wire::UpdateRoomRequest { room_id: room_id(), title: "x".into(), update_mask, ..Default::default() }
                 .encode_to_vec(),
@@ -117,6 +134,8 @@ async fn strangers_are_told_the_same_of_hidden_and_of_missing_rooms() {
         "ChatService/Subscribe",
         "ChatService/RenewStream",
         "ChatService/Ping",
+        "PresenceService/GetPresence",
+        "PresenceService/SetPresence",
         "RoomService/CreateRoom",
         "RoomService/ListRooms",
         "RoomService/GetDirectRoom",

@@ -94,6 +94,13 @@ fn rows(room: &str) -> Vec<Row> {
     let open = ConnectRequest { request_id: String::new(), frame: Some(Up::Open(OpenStream::default())) };
     let (seq, emoji) = (FOREIGN, "x".to_owned());
     let manage = "remove, update members";
+    let everyone = Some(wire::mention::Target::Room(wire::MentionRoom {}));
+    let to_everyone = wire::SendMessageRequest {
+        mentions: vec![wire::Mention { offset: 0, length: 1, target: everyone }],
+        ..message(room, "x")
+    };
+    let mask = Some(FieldMask { paths: vec!["archived".into()] });
+    let settings = wire::UpdateRoomSettingsRequest { room_id: room_id(), settings: None, update_mask: mask };
     vec![
         row("ChatService/Connect", "", Needs::Nothing, open),
         row("ChatService/Subscribe", "", Needs::Nothing, wire::SubscribeRequest::default()),
@@ -134,6 +141,20 @@ fn rows(room: &str) -> Vec<Row> {
             action("read"),
             wire::ListMessagesRequest { room_id: room_id(), ..Default::default() },
         ),
+        row("ChatService/SendMessage", "to everyone", action("mention everyone"), to_everyone),
+        row(
+            "ChatService/UpdateReceipts",
+            "",
+            action("read"),
+            wire::UpdateReceiptsRequest { room_id: room_id(), delivered_seq: seq, read_seq: 0 },
+        ),
+        row(
+            "ChatService/ListReceipts",
+            "",
+            action("read"),
+            wire::ListReceiptsRequest { room_id: room_id(), ..Default::default() },
+        ),
+        row("RoomService/UpdateRoomSettings", "", action("read"), settings),
         row(
             "ChatService/SearchMessages",
             "",
@@ -146,6 +167,13 @@ fn rows(room: &str) -> Vec<Row> {
             action("send, react"),
             wire::SetTypingRequest { room_id: room_id(), typing: true },
         ),
+        row(
+            "PresenceService/GetPresence",
+            "",
+            Needs::Nothing,
+            wire::GetPresenceRequest { user_ids: vec!["somebody".into()] },
+        ),
+        row("PresenceService/SetPresence", "", Needs::Nothing, wire::SetPresenceRequest::default()),
         row("RoomService/CreateRoom", "", Needs::Nothing, wire::CreateRoomRequest::default()),
         row("RoomService/ListRooms", "", Needs::Nothing, wire::ListRoomsRequest::default()),
         row("RoomService/GetDirectRoom", "", Needs::Nothing, wire::GetDirectRoomRequest { user_id: "somebody".into() }),
