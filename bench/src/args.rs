@@ -14,18 +14,19 @@ pub(crate) const HELP: &str = "\
 relay-bench [all|SCENARIO...] [options]
 relay-bench check [options]       proves the promises of a deployment; check --help lists its options
 
-  fanout sends idle rooms         scenarios of one node
+  fanout sends idle rooms lanes   scenarios of one node
   sends-postgres search           need RELAY_TEST_POSTGRES_URL, as scripts/with-postgres sets it
-  cross-node resume fanout-nodes  need RELAY_TEST_REDIS_URL as well, as scripts/with-redis sets it
+  cross-node resume fanout-nodes receipts presence
+                                  need RELAY_TEST_REDIS_URL as well, as scripts/with-redis sets it
 
   --quick             everything small: 100 subscribers, 200 streams, 8 senders, 20,000 messages, 2 s
   --seconds S         how long each load is measured (10)
-  --subscribers N     subscribers of the fan-out (1000)
+  --subscribers N     subscribers of the fan-out, and readers who report (1000)
   --in-flight N       messages of the fan-out under way at once, at most 1000 (256)
-  --streams N         idle streams, and clients that resume (5000)
+  --streams N         idle streams, and clients that resume or come and go (5000)
   --senders N         senders of durable messages (64)
   --messages N        messages of the large room, and of all rooms that are searched, at least 1000 (1000000)
-  --members N         members of the large room, at least 10 (10000)
+  --members N         members of the large rooms, at least 10 (10000)
   --relay-bin PATH    the server (the file `relay` beside this program)
   --relay-set K=V     a setting passed on to the server as `--set K=V`; may be repeated
   --no-relay          only what Relay is compared with

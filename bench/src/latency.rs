@@ -39,7 +39,8 @@ impl Tally {
         self.measuring.store(on, Relaxed);
     }
 
-    fn take(&self) -> Vec<u64> {
+    /// Takes the samples away.
+    pub(crate) fn take(&self) -> Vec<u64> {
         std::mem::take(&mut *self.samples.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

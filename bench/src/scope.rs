@@ -7,25 +7,31 @@ pub(crate) enum Scenario {
     Sends,
     Idle,
     Rooms,
+    Lanes,
     SendsPostgres,
     Search,
     CrossNode,
     Resume,
     FanoutNodes,
+    Receipts,
+    Presence,
 }
 
 impl Scenario {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Fanout,
         Self::Sends,
         Self::Idle,
         Self::Rooms,
+        Self::Lanes,
         Self::SendsPostgres,
         Self::Search,
         Self::CrossNode,
         Self::Resume,
         Self::FanoutNodes,
+        Self::Receipts,
+        Self::Presence,
     ];
 
     /// The word for it on the command line.
@@ -35,11 +41,14 @@ impl Scenario {
             Self::Sends => "sends",
             Self::Idle => "idle",
             Self::Rooms => "rooms",
+            Self::Lanes => "lanes",
             Self::SendsPostgres => "sends-postgres",
             Self::Search => "search",
             Self::CrossNode => "cross-node",
             Self::Resume => "resume",
             Self::FanoutNodes => "fanout-nodes",
+            Self::Receipts => "receipts",
+            Self::Presence => "presence",
         }
     }
 

@@ -49,6 +49,8 @@ pub enum ErrorKind {
     Configuration,
     /// The server's answer does not keep to the contract.
     Protocol,
+    /// The file of the outbox and cache cannot be read or written. Feature `sqlite`.
+    Storage,
 }
 
 /// An error of a call or of a stream. Cheap to clone.

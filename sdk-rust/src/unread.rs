@@ -83,6 +83,20 @@ impl Unread {
         }
     }
 
+    /// How the user stood in each room when it was stored.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn restore(user_id: String, states: Vec<MembershipState>) -> Self {
+        let mut unread = Self { user_id, rooms: BTreeMap::new() };
+        states.iter().for_each(|state| unread.membership(state));
+        unread
+    }
+
+    /// The user, once a stream has said. Empty before.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn user_id(&self) -> &str {
+        &self.user_id
+    }
+
     fn room_event(&mut self, event: &RoomEvent) {
         match &event.kind {
             RoomEventKind::RoomDeleted => return drop(self.rooms.remove(&event.room_id)),
@@ -137,6 +151,21 @@ impl UnreadRoom {
     /// What the user has set for the room.
     pub fn settings(&self) -> &RoomSettings {
         &self.settings
+    }
+
+    /// The same as the contract says it.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn state(&self, room_id: &str) -> MembershipState {
+        MembershipState {
+            room_id: room_id.to_owned(),
+            delivered_seq: self.delivered_seq,
+            read_seq: self.read_seq,
+            last_seq: self.last_seq,
+            unread_count: self.unread_count(),
+            unread_mention_seqs: self.mentions.iter().copied().collect(),
+            settings: Some(self.settings.clone()),
+            settings_version: self.settings_version,
+        }
     }
 
     /// Cursors never go back, and settings go by their version, as states may come in any order.

@@ -1,6 +1,7 @@
 //! The client against a server on a real socket, which loses answers and is killed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[expect(dead_code, reason = "shared with other tests")]
 mod fake;
 
 use std::sync::{

@@ -9,6 +9,7 @@ use super::{
     frame::{self, Encoder, Frame, RoomResume, Verdict},
     gather::Gather,
     history::{History, Page},
+    presence::Presence,
     receipts::Receipts,
     room_of,
     store::{self, rooms::Followed as Standing},
@@ -42,6 +43,39 @@ pub struct FeedOptions {
     pub heartbeat_interval: Duration,
 }
 
+/// What a feed works with.
+pub struct FeedParts {
+    /// The database.
+    pub db: Db,
+    /// The sessions.
+    pub hub: Arc<Hub>,
+    /// What was missed.
+    pub history: Arc<History>,
+    /// Who types.
+    pub typing: Arc<Typing>,
+    /// Who is there.
+    pub presence: Arc<Presence>,
+    /// How far members have got and read.
+    pub receipts: Receipts,
+    /// How it becomes bytes.
+    pub encoder: Arc<dyn Encoder>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What a client wants of a session.
+#[derive(Debug, Default)]
+pub struct Opening {
+    /// What it holds of each room.
+    pub positions: Vec<(RoomId, u64)>,
+    /// Whether it wants to be told how the caller stands in each room.
+    pub memberships: bool,
+    /// The rooms that it watches: see [`Presence::watch`].
+    pub watch: Vec<RoomId>,
+}
+
 /// Opens sessions and serves them from the log.
 pub struct Feed {
     options: FeedOptions,
@@ -52,6 +86,7 @@ pub struct Feed {
     clock: Arc<dyn Clock>,
     looks: Gather<UserKey, Vec<Standing>>,
     typing: Arc<Typing>,
+    presence: Arc<Presence>,
     receipts: Receipts,
     tasks: TaskTracker,
     metrics: Arc<Metrics>,
@@ -59,25 +94,28 @@ pub struct Feed {
 
 impl Feed {
     /// A feed of `hub`, which calls it when sessions fall behind.
-    pub fn start(
-        options: FeedOptions,
-        db: Db,
-        hub: Arc<Hub>,
-        history: Arc<History>,
-        typing: Arc<Typing>,
-        encoder: Arc<dyn Encoder>,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
-        receipts: Receipts,
-    ) -> Arc<Self> {
+    pub fn start(options: FeedOptions, parts: FeedParts) -> Arc<Self> {
+        let FeedParts { db, hub, history, typing, presence, receipts, encoder, clock, metrics } = parts;
         let reads = db.clone();
         let looks = Gather::start(move |users: Vec<UserKey>| {
             let db = reads.clone();
             Box::pin(async move { store::rooms::followed(&db, &users).await })
         });
         let tasks = TaskTracker::new();
-        let feed =
-            Arc::new(Self { options, db, hub, history, encoder, clock, looks, typing, receipts, tasks, metrics });
+        let feed = Arc::new(Self {
+            options,
+            db,
+            hub,
+            history,
+            encoder,
+            clock,
+            looks,
+            typing,
+            presence,
+            receipts,
+            tasks,
+            metrics,
+        });
         let weak = Arc::downgrade(&feed);
         feed.hub.on_behind(Box::new(move |session| {
             if let Some(feed) = weak.upgrade() {
@@ -88,18 +126,13 @@ impl Feed {
         feed
     }
 
-    /// Opens a session that carries everything in the caller's rooms from `positions` on. Its first frame waits at once;
+    /// Opens a session that carries everything in the caller's rooms from the positions on. Its first frame waits at once;
     /// what was missed follows; with `memberships`, after how the caller stands in each room.
     ///
     /// # Errors
     /// FIELD_INVALID for a room that is listed twice, TOO_MANY_STREAMS.
-    pub fn open(
-        self: &Arc<Self>,
-        caller: UserKey,
-        expires_at: Timestamp,
-        positions: Vec<(RoomId, u64)>,
-        memberships: bool,
-    ) -> Result<Arc<Session>> {
+    pub fn open(self: &Arc<Self>, caller: UserKey, expires_at: Timestamp, opening: Opening) -> Result<Arc<Session>> {
+        let Opening { positions, memberships, watch } = opening;
         let mut held = HashMap::with_capacity(positions.len());
         for (i, (room, position)) in positions.into_iter().enumerate() {
             if held.insert(room, position).is_some() {
@@ -125,12 +158,22 @@ impl Feed {
             match resumed.await {
                 Ok(missed) => {
                     feed.typing.greet(&opened);
+                    feed.watch(&opened, watch);
                     feed.serve(opened, Some(missed)).await;
                 }
                 Err(error) => opened.end(error),
             }
         });
         Ok(session)
+    }
+
+    /// Lets the session watch who is there, beside what else it waits for.
+    fn watch(self: &Arc<Self>, session: &Arc<Session>, rooms: Vec<RoomId>) {
+        if !rooms.is_empty() {
+            let (feed, session) = (self.clone(), session.clone());
+            // What failed was logged, and is told later.
+            self.tasks.spawn(async move { drop(feed.presence.watch(&session, rooms).await) });
+        }
     }
 
     /// Lets the session follow the user's rooms, says how it stands to each, and answers up to where it missed something.

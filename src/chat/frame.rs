@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     event::Event,
     message::Message,
+    presence::UserPresence,
     receipts::{Cursors, Membership},
 };
 use crate::{
@@ -27,6 +28,8 @@ pub enum Frame {
     Drain { reconnect_after: Duration },
     Block { user: UserId, blocked: bool },
     Typing { room: RoomId, users: Vec<UserId>, count: usize },
+    Presence(UserPresence),
+    RoomPresence { room: RoomId, count: u64, present: Vec<UserPresence>, sample: bool },
     Memberships(Vec<Membership>),
     Receipts { room: RoomId, receipts: Vec<(UserId, Cursors)>, partial: bool },
 }

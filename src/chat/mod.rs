@@ -19,6 +19,7 @@
 //! | `receipts`  | how far members have got and read, and what they have set                  |
 //! | `renewals`  | a stream's token is renewed wherever the stream is                         |
 //! | `typing`    | who types, never stored                                                    |
+//! | `presence`  | who is there                                                               |
 //! | `feed`      | opening a session, and serving it from the log until it is live            |
 //! | `pulse`     | heartbeats, expiring tokens                                                |
 //! | `retention` | forgetting old events and deleted rooms                                    |
@@ -48,6 +49,7 @@ mod page;
 mod piece;
 pub mod pins;
 pub mod policy;
+mod presence;
 mod publish;
 mod pulse;
 mod ranges;
@@ -65,7 +67,7 @@ use std::{fmt, sync::Arc};
 
 pub use bulletin::NodeId;
 pub use event::{Event, EventBody};
-pub use feed::{Feed, FeedOptions, MAX_RESUMED_ROOMS};
+pub use feed::{Feed, FeedOptions, FeedParts, MAX_RESUMED_ROOMS, Opening};
 pub use frame::{Encoder, Frame, RoomResume, Verdict};
 pub use history::History;
 pub use hot::{Hot, HotOptions};
@@ -73,6 +75,9 @@ pub use log::{Appender, Log, LogOptions, Reply};
 pub use messages::{Listed, Range, Reacted};
 pub use notice::Teller;
 pub use page::{Page, PageTokens};
+pub use presence::{
+    Availability, Presence, PresenceChange, PresenceOptions, PresenceParts, PresenceTask, UserPresence, check_watched,
+};
 pub use publish::{Links, Publisher, PublisherParts};
 pub use pulse::Pulse;
 pub use receipts::{

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{
     bulletin::{Bulletin, NodeId},
+    presence::UserPresence,
     topic,
 };
 use crate::{
@@ -26,6 +28,31 @@ pub(super) enum Notice {
         user: UserId,
         /// Whether they do.
         typing: bool,
+    },
+    /// On the room's channel: the presence of some members changed.
+    Presence {
+        /// Where.
+        room: RoomKey,
+        /// Theirs, as it is now; nothing in rooms that are too large for it.
+        users: Vec<UserPresence>,
+    },
+    /// On the user's channel: whether the devices of all their sessions are out of use.
+    Devices {
+        /// Whose.
+        user: UserKey,
+        /// Whether they are.
+        away: bool,
+    },
+    /// On the user's channel: the same of one session. Whoever has it answers the question of this name.
+    Device {
+        /// Whose.
+        user: UserKey,
+        /// Which.
+        session: Uuid,
+        /// Whether it is.
+        away: bool,
+        /// The name of the question.
+        question: Uuid,
     },
     /// On the user's channel: they blocked a user, or took it back. The database says which.
     Block {

@@ -22,6 +22,7 @@ use super::{
     moderation::Blocks,
     notice::Notice,
     piece::{Mark, Piece},
+    presence::Presence,
     receipts::Receipts,
     renewals::Renewals,
     room_of,
@@ -96,6 +97,8 @@ pub struct PublisherParts {
     pub blocks: Arc<Blocks>,
     /// Who types.
     pub typing: Arc<Typing>,
+    /// Who is there.
+    pub presence: Arc<Presence>,
     /// How far members have got and read.
     pub receipts: Receipts,
     /// How events become bytes.
@@ -203,10 +206,18 @@ impl Publisher {
                     names::Subject::Topic(topic) => Some(topic),
                     names::Subject::User | names::Subject::Other => None,
                 });
-                self.agenda.look_at(topics);
+                let topics: Vec<Topic> = topics.collect();
+                self.agenda.look_at(topics.iter().cloned());
+                self.parts.presence.hears(topics);
             }
-            Heard::Up | Heard::Down => self.agenda.look_at_all(),
-            Heard::Lost => self.agenda.look_at_all_soon(),
+            Heard::Up | Heard::Down => {
+                self.agenda.look_at_all();
+                self.parts.presence.doubt();
+            }
+            Heard::Lost => {
+                self.agenda.look_at_all_soon();
+                self.parts.presence.doubt();
+            }
         }
     }
 
@@ -220,16 +231,26 @@ impl Publisher {
                     self.deliver(&topic, piece);
                 }
             }
-            Bulletin::Notice(Notice::Typing { room, user, typing }) => self.parts.typing.heard(&room, &user, typing),
-            Bulletin::Notice(Notice::Block { user, other }) => self.parts.blocks.heard(user, other),
-            Bulletin::Notice(notice @ (Notice::Receipts { .. } | Notice::Settings { .. })) => {
-                self.parts.receipts.noticed(notice);
-            }
+            Bulletin::Notice(notice) => self.notice(origin, notice),
             Bulletin::Joined { user, room, position } => self.found(Finding::Joined(user, room, position)),
             Bulletin::Renew { user, session, expires_at } => {
                 self.parts.renewals.asked(origin, &self.parts.hub, &user, session, expires_at);
             }
             Bulletin::Renewed { session, renewed } => self.parts.renewals.answered(session, renewed),
+        }
+    }
+
+    /// How another node says that something is.
+    fn notice(&self, origin: NodeId, notice: Notice) {
+        match notice {
+            Notice::Typing { room, user, typing } => self.parts.typing.heard(&room, &user, typing),
+            Notice::Presence { room, users } => self.parts.presence.heard(room, users),
+            Notice::Devices { user, away } => self.parts.hub.set_all_away(&user, away),
+            Notice::Block { user, other } => self.parts.blocks.heard(user, other),
+            Notice::Receipts { .. } | Notice::Settings { .. } => self.parts.receipts.noticed(notice),
+            Notice::Device { user, session, away, question } => {
+                self.parts.presence.asked(origin, &user, session, away, question);
+            }
         }
     }
 
@@ -270,6 +291,10 @@ impl Publisher {
     /// their leaving.
     fn give(&self, topic: &Topic, piece: &Piece) {
         let room = room_of(topic);
+        if let Some(newest) = piece.newest_message() {
+            // Before anybody has it: whoever reports it is not to wait for the database.
+            self.parts.receipts.reaches(&room, newest);
+        }
         let mut start = piece.first();
         for (position, mark) in piece.marked() {
             match mark {
@@ -278,11 +303,13 @@ impl Publisher {
                     start = position;
                     let next = !matches!(self.parts.hub.head(topic), Some(Some(head)) if head >= position);
                     self.enter(&room, topic, user, position, next);
+                    self.parts.presence.members_changed(topic);
                 }
                 Mark::Left(user) => {
                     self.publish(topic, piece, start, position);
                     start = position + 1;
                     self.parts.typing.left(&room, user);
+                    self.parts.presence.members_changed(topic);
                     self.parts.hub.unfollow(&room.user(user), topic, position, &self.left(&room));
                 }
                 Mark::Created(_) => self.parts.typing.sent(&room, || piece.batch().frame(position)),
@@ -296,9 +323,6 @@ impl Publisher {
             }
         }
         self.publish(topic, piece, start, piece.last());
-        if let Some(newest) = piece.newest_message() {
-            self.parts.receipts.reaches(&room, newest);
-        }
         self.parts.hot.insert(&room, piece);
     }
 

@@ -24,8 +24,8 @@ const MOST: usize = 10_000;
 pub struct Renewals {
     node: NodeId,
     bus: Arc<dyn Bus>,
-    /// Several calls may renew one session at once.
-    waiting: Mutex<HashMap<SessionId, Vec<oneshot::Sender<bool>>>>,
+    /// By the session, or by another name of the question. Several calls may renew one session at once.
+    waiting: Mutex<HashMap<Uuid, Vec<oneshot::Sender<bool>>>>,
 }
 
 impl Renewals {
@@ -43,7 +43,16 @@ impl Renewals {
         if let Some(session) = hub.session(session, user) {
             return if session.renew(expires_at) { Ok(()) } else { Err(ending()) };
         }
-        match self.ask(user, session, expires_at).await {
+        let question = Bulletin::Renew { user: user.clone(), session, expires_at };
+        self.elsewhere(user, session, question).await
+    }
+
+    /// Has another node do something to a session that is not here, by a question that its answer names by `name`.
+    ///
+    /// # Errors
+    /// Those of [`Renewals::renew`].
+    pub(super) async fn elsewhere(&self, user: &UserKey, name: Uuid, question: Bulletin) -> Result<()> {
+        match self.ask(user, name, question).await {
             Some(true) => Ok(()),
             Some(false) => Err(ending()),
             None if !matches!(self.bus.health(), Health::Down | Health::Deaf) => {
@@ -56,30 +65,29 @@ impl Renewals {
         }
     }
 
-    async fn ask(&self, user: &UserKey, session: SessionId, expires_at: Timestamp) -> Option<bool> {
+    async fn ask(&self, user: &UserKey, name: Uuid, question: Bulletin) -> Option<bool> {
         let (answer, answered) = oneshot::channel();
         {
             let mut waiting = self.waiting.lock();
             if matches!(self.bus.health(), Health::Alone | Health::Silent) || waiting.len() >= MOST {
                 return None;
             }
-            waiting.entry(session).or_default().push(answer);
+            waiting.entry(name).or_default().push(answer);
         }
-        let renew = Bulletin::Renew { user: user.clone(), session, expires_at };
-        self.bus.publish(&names::of_user(user), renew.encode(self.node), false);
+        self.bus.publish(&names::of_user(user), question.encode(self.node), false);
         // The channel's end is dropped with it: what nobody waits for any more is known by that.
         let answered = timeout(PATIENCE, answered).await;
-        self.forget(session);
+        self.forget(name);
         answered.ok()?.ok()
     }
 
     /// Drops what nobody waits for any more.
-    fn forget(&self, session: SessionId) {
+    fn forget(&self, name: Uuid) {
         let mut waiting = self.waiting.lock();
-        if let Some(answers) = waiting.get_mut(&session) {
+        if let Some(answers) = waiting.get_mut(&name) {
             answers.retain(|answer| !answer.is_closed());
             if answers.is_empty() {
-                waiting.remove(&session);
+                waiting.remove(&name);
             }
         }
     }
@@ -87,10 +95,14 @@ impl Renewals {
     /// Another node, `asker`, wants a session renewed. Only the node that has it answers.
     pub(super) fn asked(&self, asker: NodeId, hub: &Hub, user: &UserKey, session: Uuid, expires_at: Timestamp) {
         if let Some(found) = hub.session(session, user) {
-            let renewed = found.renew(expires_at);
-            let answer = Bulletin::Renewed { session, renewed };
-            self.bus.publish(&names::of_node(asker), answer.encode(self.node), false);
+            self.answer(asker, session, found.renew(expires_at));
         }
+    }
+
+    /// Answers a question of that name of another node.
+    pub(super) fn answer(&self, asker: NodeId, name: Uuid, done: bool) {
+        let answer = Bulletin::Renewed { session: name, renewed: done };
+        self.bus.publish(&names::of_node(asker), answer.encode(self.node), false);
     }
 
     /// The node that has a session answered.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    Chat,
+    Chat, Limits,
     event::EventBody,
     log::Unit,
     membership::{check_members, enter, erase, refuse_direct, require},
-    moderation::{mark_new, refuse_blocked_by},
+    moderation::Pair,
     page::{self, Page},
     policy::Action,
     room::{NewRoom, Profile, ProfileChange, Role, Room, RoomKind, RoomSummary},
@@ -162,34 +162,46 @@ impl Chat {
         let key = caller.room(id.clone());
         let (room, created) = self
             .log()
-            .write(Some(key.clone()), 0, move |unit| {
+            .write(Some(key), 0, move |unit| {
                 Box::pin(async move {
                     if let Some(room) = store::rooms::find_direct(&mut unit.tx, &caller, &other).await? {
                         return Ok((room, false));
                     }
-                    store::blocks::lock_pair(&mut unit.tx, &caller, &other).await?;
-                    if let Some(room) = store::rooms::find_direct(&mut unit.tx, &caller, &other).await? {
-                        return Ok((room, false));
-                    }
-                    refuse_blocked_by(unit, &caller, &other).await?;
-                    let pair = Some((caller.user.clone(), other.clone()));
-                    let room = blank(id.clone(), RoomKind::Direct, Profile::default(), &caller.user, unit.now, pair);
-                    if !store::rooms::insert(&mut unit.tx, &key, &room).await? {
-                        // Somebody else made it since it was looked for.
-                        let made = store::rooms::find_direct(&mut unit.tx, &caller, &other).await?;
-                        let missing = || Error::internal(&"a direct room is neither there nor can it be made");
-                        return Ok((made.ok_or_else(missing)?, false));
-                    }
-                    for user in [&caller.user, &other] {
-                        enter(unit, &limits, &key, &caller.user, user, Role::Member).await?;
-                    }
-                    mark_new(unit, &caller, &other).await?;
-                    Ok((id, true))
+                    make_direct(unit, &limits, &caller, &other, id).await
                 })
             })
             .await?;
         Ok((self.get_room(&user, room).await?, created))
     }
+}
+
+/// Makes the direct room of two users, or finds the one that somebody else made since it was looked for; answers whether it
+/// was made.
+async fn make_direct(
+    unit: &mut Unit,
+    limits: &Limits,
+    caller: &UserKey,
+    other: &UserId,
+    id: RoomId,
+) -> Result<(RoomId, bool)> {
+    let blocks = Pair::hold(unit, caller, other).await?;
+    let found = store::rooms::find_direct(&mut unit.tx, caller, other).await?;
+    let created = found.is_none();
+    let key = caller.room(found.unwrap_or(id));
+    if created {
+        blocks.refuse_blocked()?;
+        let pair = Some((caller.user.clone(), other.clone()));
+        let profile = Profile::default();
+        let room = blank(key.room.clone(), RoomKind::Direct, profile, &caller.user, unit.now, pair);
+        if !store::rooms::insert(&mut unit.tx, &key, &room).await? {
+            return Err(Error::internal(&"a direct room is neither there nor can it be made"));
+        }
+        for user in [&caller.user, other] {
+            enter(unit, limits, &key, &caller.user, user, Role::Member).await?;
+        }
+    }
+    blocks.finish(unit, &key).await?;
+    Ok((key.room, created))
 }
 
 fn blank(

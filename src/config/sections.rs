@@ -18,6 +18,7 @@ pub struct Config {
     pub auth: AuthConfig,
     pub stream: StreamConfig,
     pub chat: ChatConfig,
+    pub presence: PresenceConfig,
     pub log: LogConfig,
 }
 
@@ -154,6 +155,20 @@ pub struct ChatConfig {
     pub receipt_queue: usize,
 }
 
+/// `[presence]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in relay.default.toml, key by key")]
+pub struct PresenceConfig {
+    #[serde(with = "humantime_serde")]
+    pub node_lease: Duration,
+    #[serde(with = "humantime_serde")]
+    pub close_delay: Duration,
+    pub full_room_members: u64,
+    #[serde(with = "humantime_serde")]
+    pub room_interval: Duration,
+}
+
 /// `[log]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -232,6 +247,11 @@ impl Config {
         range("chat.typing_timeout (ms)", chat.typing_timeout.as_millis(), 100, 60_000);
         range("chat.receipt_interval (ms)", chat.receipt_interval.as_millis(), 50, 60_000);
         range("chat.receipt_queue", chat.receipt_queue as u128, 1, 10_000_000);
+        let presence = &self.presence;
+        range("presence.node_lease (ms)", presence.node_lease.as_millis(), 1_000, 600_000);
+        range("presence.close_delay (ms)", presence.close_delay.as_millis(), 0, 60_000);
+        range("presence.full_room_members", presence.full_room_members.into(), 1, 5_000);
+        range("presence.room_interval (ms)", presence.room_interval.as_millis(), 100, 600_000);
         problems
     }
 }

@@ -36,6 +36,11 @@ impl Args {
         Self(Vec::with_capacity(n))
     }
 
+    /// All values of these, one after the other.
+    pub fn joined(all: impl Iterator<Item = Self>) -> Self {
+        Self(all.flat_map(|args| args.0).collect())
+    }
+
     /// Adds a value.
     #[must_use]
     pub fn with(mut self, value: impl Into<Value>) -> Self {

@@ -63,6 +63,8 @@ struct State {
     /// Everything from here to `head` was published here: who lost the topic by it was taken off.
     floor: u64,
     subscribers: IndexMap<SessionId, Subscriber>,
+    /// How many of them watch.
+    watchers: usize,
     /// Set once it is out of the registry: a session that found it just before must look again.
     closed: bool,
 }
@@ -77,6 +79,8 @@ struct Subscriber {
     live: bool,
     /// See [`Behind::until`].
     until: Option<u64>,
+    /// Whether it gets the states that only those get who ask for them.
+    watches: bool,
 }
 
 impl Channel {
@@ -107,7 +111,8 @@ impl Channel {
     /// Removes a session; `true` if the channel is now empty, and closed.
     pub(super) fn remove(&self, session: SessionId) -> bool {
         let mut state = self.state.lock();
-        state.subscribers.swap_remove(&session);
+        let watched = state.subscribers.swap_remove(&session).is_some_and(|subscriber| subscriber.watches);
+        state.watchers -= usize::from(watched);
         state.closed = state.subscribers.is_empty();
         state.closed
     }
@@ -155,6 +160,31 @@ impl Channel {
             subscriber.session.put(state);
         }
         channel.subscribers.len()
+    }
+
+    /// A subscriber watches, or does not any more.
+    pub(super) fn set_watching(&self, session: SessionId, watches: bool) {
+        let mut state = self.state.lock();
+        let Some(subscriber) = state.subscribers.get_mut(&session) else { return };
+        let before = std::mem::replace(&mut subscriber.watches, watches);
+        state.watchers = state.watchers - usize::from(before) + usize::from(watches);
+    }
+
+    /// Whether anybody watches.
+    pub(super) fn is_watched(&self) -> bool {
+        self.state.lock().watchers > 0
+    }
+
+    /// Tells all who watch how some things are now. `false`: some did not get all.
+    pub(super) fn tell_watchers(&self, states: &[super::State]) -> bool {
+        let channel = self.state.lock();
+        let mut complete = true;
+        for subscriber in channel.subscribers.values().filter(|_| channel.watchers > 0).filter(|s| s.watches) {
+            for state in states {
+                complete &= subscriber.session.put(state);
+            }
+        }
+        complete
     }
 
     /// Goes on at `end`, with events left out: whoever lacks some is served from the log. Answers who.
@@ -222,7 +252,7 @@ impl State {
     }
 
     fn insert(&mut self, session: &Arc<Session>, Behind { cursor, until }: Behind, live: bool) {
-        let subscriber = Subscriber { session: session.clone(), cursor, told: cursor, live, until };
+        let subscriber = Subscriber { session: session.clone(), cursor, told: cursor, live, until, watches: false };
         self.subscribers.entry(session.id()).or_insert(subscriber);
     }
 }

@@ -17,6 +17,7 @@ mod following;
 pub mod names;
 mod registry;
 mod session;
+mod watching;
 
 pub use batch::Batch;
 pub use channel::{Advance, Behind, Step, Topic};

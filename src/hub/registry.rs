@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -71,6 +74,8 @@ pub struct Hub {
     sessions: RwLock<HashMap<SessionId, Arc<Session>>>,
     on_behind: std::sync::OnceLock<OnBehind>,
     on_attendance: std::sync::OnceLock<OnAttendance>,
+    /// Sessions that watch something.
+    pub(super) watching: AtomicUsize,
 }
 
 impl Hub {
@@ -84,6 +89,7 @@ impl Hub {
             sessions: RwLock::default(),
             on_behind: std::sync::OnceLock::new(),
             on_attendance: std::sync::OnceLock::new(),
+            watching: AtomicUsize::new(0),
         }
     }
 
@@ -159,6 +165,9 @@ impl Hub {
         let topics = {
             let mut follows = session.follows.lock();
             follows.closed = true;
+            if !std::mem::take(&mut follows.watched).is_empty() {
+                self.watching.fetch_sub(1, Ordering::Relaxed);
+            }
             std::mem::take(&mut follows.topics)
         };
         for topic in topics.into_keys() {

@@ -106,6 +106,8 @@ pub(super) struct Follows {
     pub(super) topics: HashMap<Topic, u64>,
     /// While the session is being opened: what happened to its user meanwhile.
     pub(super) opening: Option<Opening>,
+    /// Those that it watches; it may have lost some of them since.
+    pub(super) watched: Box<[Topic]>,
     /// The session is over, and follows nothing any more.
     pub(super) closed: bool,
 }

@@ -10,7 +10,7 @@
 //! | `status`   | the domain's errors as statuses, and back                                |
 //! | `stream`   | Connect and Subscribe: frames that are encoded once, sent as they are    |
 //! | `call`     | what every unary method does first and last                              |
-//! | `chat`, `rooms` | one thin function a unary method                                    |
+//! | `chat`, `rooms`, `presence` | one thin function a unary method                                    |
 //! | `convert`  | the wire's types to the domain's, and back                               |
 //! | `http`     | /health, /ready, /metrics                                                |
 
@@ -23,6 +23,7 @@ mod http;
 mod listener;
 mod moderation;
 mod patience;
+mod presence;
 mod rooms;
 mod router;
 mod status;

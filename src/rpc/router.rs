@@ -12,7 +12,7 @@ use axum::{
 use http::{HeaderName, HeaderValue, Method, header};
 use relay_proto::server::chat::v1::{
     chat_service_server::ChatServiceServer, moderation_service_server::ModerationServiceServer,
-    room_service_server::RoomServiceServer,
+    presence_service_server::PresenceServiceServer, room_service_server::RoomServiceServer,
 };
 use tonic::service::Routes;
 use tonic_health::server::{HealthReporter, HealthService};
@@ -25,12 +25,13 @@ use super::{
     gate::{self, Gate},
     http::{self as pages, Pages},
     moderation::ModerationApi,
+    presence::PresenceApi,
     rooms::RoomApi,
     stream::{self, Streams},
 };
 use crate::{
     bus::Bus,
-    chat::{Chat, Feed, Renewals, Typing},
+    chat::{Chat, Feed, Presence, Renewals, Typing},
     clock::Clock,
     config::{ServerConfig, StreamConfig},
     hub::Hub,
@@ -48,6 +49,7 @@ pub struct Services {
     pub bus: Arc<dyn Bus>,
     pub renewals: Arc<Renewals>,
     pub typing: Arc<Typing>,
+    pub presence: Arc<Presence>,
     pub tokens: Tokens,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
@@ -65,13 +67,17 @@ pub fn router(
     stream: &StreamConfig,
     max_sends_in_flight: usize,
 ) -> Result<Router, String> {
-    let Services { chat, feed, hub, bus, renewals, typing, tokens, clock, metrics, draining, health } = services;
+    let Services { chat, feed, hub, bus, renewals, typing, presence, tokens, clock, metrics, draining, health } =
+        services;
     let limit = server.max_request_bytes;
     let api = ChatApi { chat: chat.clone(), hub: hub.clone(), renewals, typing: typing.clone(), clock: clock.clone() };
     let moderation = ModerationApi { chat: chat.clone(), clock };
     let mut routes = Routes::new(ChatServiceServer::new(api).max_decoding_message_size(limit))
         .add_service(RoomServiceServer::new(RoomApi { chat: chat.clone() }).max_decoding_message_size(limit))
         .add_service(ModerationServiceServer::new(moderation).max_decoding_message_size(limit))
+        .add_service(
+            PresenceServiceServer::new(PresenceApi { presence: presence.clone() }).max_decoding_message_size(limit),
+        )
         .add_service(tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(health)));
     routes = add_reflection(routes)?;
     let pages_chat = chat.clone();
@@ -80,6 +86,7 @@ pub fn router(
         feed,
         hub: hub.clone(),
         typing,
+        presence,
         tokens: tokens.clone(),
         draining: draining.clone(),
         max_request_bytes: limit,

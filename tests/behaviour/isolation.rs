@@ -55,6 +55,23 @@ fn calls(room: &str) -> Vec<(&'static str, Vec<u8>)> {
                 .encode_to_vec(),
         ),
         (
+            "ChatService/UpdateReceipts",
+            wire::UpdateReceiptsRequest { room_id: room_id(), delivered_seq: 1, read_seq: 99 }.encode_to_vec(),
+        ),
+        (
+            "ChatService/ListReceipts",
+            wire::ListReceiptsRequest { room_id: room_id(), ..Default::default() }.encode_to_vec(),
+        ),
+        (
+            "RoomService/UpdateRoomSettings",
+            wire::UpdateRoomSettingsRequest {
+                room_id: room_id(),
+                settings: None,
+                update_mask: Some(FieldMask { paths: vec!["favourite".into()] }),
+            }
+            .encode_to_vec(),
+        ),
+        (
             "RoomService/UpdateRoom",
             wire::UpdateRoomRequest { room_id: room_id(), title: "x".into(), update_mask, ..Default::default() }
                 .encode_to_vec(),
@@ -77,6 +94,32 @@ fn calls(room: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("RoomService/JoinRoom", wire::JoinRoomRequest { room_id: room_id() }.encode_to_vec()),
         ("RoomService/LeaveRoom", wire::LeaveRoomRequest { room_id: room_id() }.encode_to_vec()),
     ]
+    .into_iter()
+    .chain(moderation_calls(room))
+    .collect()
+}
+
+fn moderation_calls(room: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let (room_id, user_id, seq) = (|| room.to_owned(), || "ana".to_owned(), 1);
+    let ban = wire::BanMemberRequest { room_id: room_id(), user_id: user_id(), ..Default::default() };
+    let mute = wire::MuteMemberRequest { room_id: room_id(), user_id: user_id(), muted_until: None };
+    let report = wire::ReportMessageRequest { room_id: room_id(), seq, ..Default::default() };
+    vec![
+        ("ModerationService/BanMember", ban.encode_to_vec()),
+        (
+            "ModerationService/UnbanMember",
+            wire::UnbanMemberRequest { room_id: room_id(), user_id: user_id() }.encode_to_vec(),
+        ),
+        (
+            "ModerationService/ListBans",
+            wire::ListBansRequest { room_id: room_id(), ..Default::default() }.encode_to_vec(),
+        ),
+        ("ModerationService/MuteMember", mute.encode_to_vec()),
+        ("ModerationService/ReportMessage", report.encode_to_vec()),
+        ("ChatService/PinMessage", wire::PinMessageRequest { room_id: room_id(), seq }.encode_to_vec()),
+        ("ChatService/UnpinMessage", wire::UnpinMessageRequest { room_id: room_id(), seq }.encode_to_vec()),
+        ("ChatService/ListPinnedMessages", wire::ListPinnedMessagesRequest { room_id: room_id() }.encode_to_vec()),
+    ]
 }
 
 /// What a public room lets strangers do.
@@ -91,9 +134,17 @@ async fn strangers_are_told_the_same_of_hidden_and_of_missing_rooms() {
         "ChatService/Subscribe",
         "ChatService/RenewStream",
         "ChatService/Ping",
+        "PresenceService/GetPresence",
+        "PresenceService/SetPresence",
         "RoomService/CreateRoom",
         "RoomService/ListRooms",
         "RoomService/GetDirectRoom",
+        // These name no room: `moderation` tries them.
+        "ModerationService/BlockUser",
+        "ModerationService/UnblockUser",
+        "ModerationService/ListBlockedUsers",
+        "ModerationService/ListReports",
+        "ModerationService/ResolveReport",
     ];
     for method in methods().iter().filter(|m| !elsewhere.contains(&m.as_str())) {
         assert!(calls("").iter().any(|(called, _)| called == method), "{method} is not tried");

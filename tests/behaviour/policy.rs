@@ -49,6 +49,8 @@ enum Needs {
     Action(&'static str, Who),
     /// Nobody may.
     Denied,
+    /// To be an admin of the project, whoever they are in the room.
+    ProjectAdmin,
 }
 
 struct Row {
@@ -92,6 +94,13 @@ fn rows(room: &str) -> Vec<Row> {
     let open = ConnectRequest { request_id: String::new(), frame: Some(Up::Open(OpenStream::default())) };
     let (seq, emoji) = (FOREIGN, "x".to_owned());
     let manage = "remove, update members";
+    let everyone = Some(wire::mention::Target::Room(wire::MentionRoom {}));
+    let to_everyone = wire::SendMessageRequest {
+        mentions: vec![wire::Mention { offset: 0, length: 1, target: everyone }],
+        ..message(room, "x")
+    };
+    let mask = Some(FieldMask { paths: vec!["archived".into()] });
+    let settings = wire::UpdateRoomSettingsRequest { room_id: room_id(), settings: None, update_mask: mask };
     vec![
         row("ChatService/Connect", "", Needs::Nothing, open),
         row("ChatService/Subscribe", "", Needs::Nothing, wire::SubscribeRequest::default()),
@@ -132,6 +141,20 @@ fn rows(room: &str) -> Vec<Row> {
             action("read"),
             wire::ListMessagesRequest { room_id: room_id(), ..Default::default() },
         ),
+        row("ChatService/SendMessage", "to everyone", action("mention everyone"), to_everyone),
+        row(
+            "ChatService/UpdateReceipts",
+            "",
+            action("read"),
+            wire::UpdateReceiptsRequest { room_id: room_id(), delivered_seq: seq, read_seq: 0 },
+        ),
+        row(
+            "ChatService/ListReceipts",
+            "",
+            action("read"),
+            wire::ListReceiptsRequest { room_id: room_id(), ..Default::default() },
+        ),
+        row("RoomService/UpdateRoomSettings", "", action("read"), settings),
         row(
             "ChatService/SearchMessages",
             "",
@@ -144,6 +167,13 @@ fn rows(room: &str) -> Vec<Row> {
             action("send, react"),
             wire::SetTypingRequest { room_id: room_id(), typing: true },
         ),
+        row(
+            "PresenceService/GetPresence",
+            "",
+            Needs::Nothing,
+            wire::GetPresenceRequest { user_ids: vec!["somebody".into()] },
+        ),
+        row("PresenceService/SetPresence", "", Needs::Nothing, wire::SetPresenceRequest::default()),
         row("RoomService/CreateRoom", "", Needs::Nothing, wire::CreateRoomRequest::default()),
         row("RoomService/ListRooms", "", Needs::Nothing, wire::ListRoomsRequest::default()),
         row("RoomService/GetDirectRoom", "", Needs::Nothing, wire::GetDirectRoomRequest { user_id: "somebody".into() }),
@@ -174,6 +204,59 @@ fn rows(room: &str) -> Vec<Row> {
             wire::ListMembersRequest { room_id: room_id(), ..Default::default() },
         ),
     ]
+    .into_iter()
+    .chain(moderation_rows(room))
+    .collect()
+}
+
+fn moderation_rows(room: &str) -> Vec<Row> {
+    let (room_id, user_id) = (|| room.to_owned(), || TOM.to_owned());
+    let action = |name| Needs::Action(name, Who::Reader);
+    let (moderate, seq) = ("ban, mute users", FOREIGN);
+    let ban = |user: &str| wire::BanMemberRequest { room_id: room_id(), user_id: user.into(), ..Default::default() };
+    let report = wire::ReportMessageRequest { room_id: room_id(), seq, ..Default::default() };
+    let resolve = wire::ResolveReportRequest { report_id: uuid::Uuid::nil().to_string(), resolution: String::new() };
+    vec![
+        row("ModerationService/BanMember", "a member", action(moderate), ban(TOM)),
+        row("ModerationService/BanMember", "somebody else", action(moderate), ban("una")),
+        row(
+            "ModerationService/UnbanMember",
+            "",
+            action(moderate),
+            wire::UnbanMemberRequest { room_id: room_id(), user_id: user_id() },
+        ),
+        row(
+            "ModerationService/ListBans",
+            "",
+            action(moderate),
+            wire::ListBansRequest { room_id: room_id(), ..Default::default() },
+        ),
+        row(
+            "ModerationService/MuteMember",
+            "",
+            action(moderate),
+            wire::MuteMemberRequest { room_id: room_id(), user_id: user_id(), muted_until: None },
+        ),
+        row("ModerationService/ReportMessage", "", action("read"), report),
+        row("ModerationService/BlockUser", "", Needs::Nothing, wire::BlockUserRequest { user_id: user_id() }),
+        row("ModerationService/UnblockUser", "", Needs::Nothing, wire::UnblockUserRequest { user_id: user_id() }),
+        row("ModerationService/ListBlockedUsers", "", Needs::Nothing, wire::ListBlockedUsersRequest::default()),
+        row("ModerationService/ListReports", "", Needs::ProjectAdmin, wire::ListReportsRequest::default()),
+        row("ModerationService/ResolveReport", "", Needs::ProjectAdmin, resolve),
+        row("ChatService/PinMessage", "", action("pin messages"), wire::PinMessageRequest { room_id: room_id(), seq }),
+        row(
+            "ChatService/UnpinMessage",
+            "",
+            action("pin messages"),
+            wire::UnpinMessageRequest { room_id: room_id(), seq },
+        ),
+        row(
+            "ChatService/ListPinnedMessages",
+            "",
+            action("read"),
+            wire::ListPinnedMessagesRequest { room_id: room_id() },
+        ),
+    ]
 }
 
 /// The table in the documentation of the policy: for each action, who may.
@@ -198,6 +281,7 @@ fn expected(needs: &Needs, who: Who, table: &BTreeMap<String, Vec<Who>>) -> &'st
     };
     match needs {
         Needs::Nothing => "",
+        Needs::ProjectAdmin => "ADMIN_REQUIRED",
         Needs::Sight if who == Who::StrangerToPublic => "",
         Needs::Sight => stranger.unwrap_or_default(),
         Needs::Denied => stranger.unwrap_or("ROLE_INSUFFICIENT"),
@@ -244,7 +328,7 @@ async fn outcome(raw: &Raw, row: &Row) -> String {
 async fn every_method_allows_every_role_what_the_documented_table_says() {
     let server = Server::with(&[("chat.max_streams_per_user", "1000")]);
     let table = documented();
-    assert_eq!(table.len(), 8);
+    assert_eq!(table.len(), 11);
     let tested: BTreeSet<_> = rows("").iter().map(|row| row.method.to_owned()).collect();
     let contract: BTreeSet<_> = methods().into_iter().filter(|m| m != "ChatService/RenewStream").collect();
     assert_eq!(tested, contract, "each method of the contract has a row, RenewStream a test of its own");
@@ -280,9 +364,20 @@ async fn nothing_changes_a_direct_room() {
     let connection = Raw::connect(&server.url()).await;
     let raw = connection.bearer(&Token::of("ana").sign());
     let stranger = connection.bearer(&Token::of("cy").sign());
-    let refused = ["UpdateRoom", "DeleteRoom", "LeaveRoom", "AddMembers", "RemoveMember", "UpdateMember"];
+    let refused = [
+        "UpdateRoom",
+        "DeleteRoom",
+        "LeaveRoom",
+        "AddMembers",
+        "RemoveMember",
+        "UpdateMember",
+        "BanMember",
+        "UnbanMember",
+        "ListBans",
+        "MuteMember",
+    ];
     for row in rows(&made.room_id) {
-        if matches!(row.needs, Needs::Nothing) {
+        if matches!(row.needs, Needs::Nothing | Needs::ProjectAdmin) {
             continue;
         }
         assert_eq!(outcome(&stranger, &row).await, "ROOM_NOT_FOUND", "{} by a stranger", row.method);

@@ -75,7 +75,9 @@ impl Closing<'_> {
             let newest = Cursor { delivered: end.seq, read: end.seq };
             let cursor = if random.bool() { newest } else { before };
             let moved = (cursor.read > before.read).then(now);
-            reader.report(room, cursor).await;
+            if cursor.delivered > 0 {
+                reader.report(room, cursor).await;
+            }
             dues.push((room.clone(), Due { cursor, moved }));
         }
         (user.name.clone(), dues)

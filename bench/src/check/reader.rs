@@ -45,9 +45,12 @@ impl Reader {
 
     async fn report_some(&mut self, room: &str) {
         let newest = self.stage.receipts.newest(self.name(), room);
+        if newest == 0 {
+            return;
+        }
         // Readers lag behind, and come back to what they read before.
         let read = if self.random.bool() { newest } else { self.random.u64(0..=newest) };
-        let delivered = if self.random.bool() { newest } else { 0 };
+        let delivered = if read == 0 || self.random.bool() { newest } else { 0 };
         self.report(room, Cursor { delivered, read }).await;
     }
 

@@ -1,6 +1,6 @@
 //! Receipts never go back, but for what a killed node had not written yet.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
     fault::FaultKind,
@@ -29,14 +29,18 @@ impl ReceiptJudge<'_> {
         }
         for sights in places.into_values() {
             self.what_is_written_stays(&sights);
-            self.lists_follow_each_other(&sights);
+            for node in sights.iter().map(|sight| sight.node).collect::<BTreeSet<_>>() {
+                self.lists_follow_each_other(&sights, node);
+            }
         }
     }
 
-    /// A stream told a lower cursor after a higher one: only a node that was killed in between can have forgotten it.
+    /// A stream told a lower cursor after a higher one. Words of two nodes may cross, which is why a client takes the greater;
+    /// after a while, only a node that was killed in between can have forgotten what it told.
     pub(super) fn setback(&self, at: &str, setback: &Setback) {
         let Setback { before, after } = setback;
-        if !self.may_be_forgotten(before) {
+        let crossed = after.told < self.written(before.told);
+        if !crossed && !self.may_be_forgotten(before) {
             let what = format!("{at}: a stream told {before:?}, and then {after:?}");
             self.violations.add(Promise::Lost, what);
         }
@@ -61,9 +65,11 @@ impl ReceiptJudge<'_> {
         }
     }
 
-    /// Where nothing breaks, a list that is asked for after another one was answered is not behind it, on any node.
-    fn lists_follow_each_other(&self, sights: &[&Sight]) {
-        let lists = || sights.iter().copied().filter(|sight| sight.whence == Whence::List);
+    /// Where nothing breaks, what a node is asked for after another answer of its own is not behind that. Another node may
+    /// be behind until it is on disk.
+    fn lists_follow_each_other(&self, sights: &[&Sight], node: usize) {
+        let of_node = |sight: &&Sight| sight.whence != Whence::Stream && sight.node == node;
+        let lists = || sights.iter().copied().filter(of_node);
         let mut told: Vec<&Sight> = lists().collect();
         told.sort_by_key(|sight| sight.told);
         let mut asked: Vec<&Sight> = lists().collect();
@@ -79,7 +85,7 @@ impl ReceiptJudge<'_> {
                     highest.take(before);
                 }
             }
-            self.hold(&highest, sight, "which another list had told before");
+            self.hold(&highest, sight, "which the same node had told before");
         }
     }
 

@@ -204,6 +204,8 @@ fn of_event(event: Event) -> News {
             previous: None,
             event: Brief::of_sdk(event.actor_id, event.kind),
         },
+        Event::Receipts(changed) => News::Receipts(changed),
+        Event::Memberships(state) => News::Memberships(MembershipsChanged { memberships: vec![state] }),
         _ => News::Word("something that is new".into()),
     }
 }

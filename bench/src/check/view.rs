@@ -136,6 +136,8 @@ impl View {
 
     /// The client opened it again by itself, with what the view holds.
     pub(super) fn opened_again(&mut self) {
+        self.words.begin_anew();
+        self.words.opened();
         self.given = self.held.iter().map(|(room, position)| (room.clone(), *position)).collect();
     }
 

@@ -6,9 +6,13 @@ mod crowd;
 mod fanout;
 mod fanout_nodes;
 mod idle;
+mod lanes;
 mod listing;
 mod load;
+mod presence;
 mod press;
+mod readers;
+mod receipts;
 mod resume;
 mod rooms;
 mod search;
@@ -16,6 +20,7 @@ mod senders;
 mod sends;
 mod sends_postgres;
 mod turns;
+mod visitors;
 
 use std::{path::Path, time::Duration};
 
@@ -29,7 +34,7 @@ use crate::{
 };
 
 /// The most loads that a scenario has.
-const LOADS: u32 = 10;
+const LOADS: u32 = 32;
 /// What a scenario may take beside its loads: connecting, filling, settling.
 const BESIDE: Duration = Duration::from_secs(600);
 /// How many nodes a cluster has.
@@ -63,6 +68,7 @@ async fn with_services(scenario: Scenario, services: &Services, args: &Args, rep
     let name = scenario.name();
     match (scenario, args.relay.as_deref(), services.postgres.as_ref(), services.both()) {
         (Scenario::Rooms, Some(program), postgres, _) => rooms::run(program, postgres, args, report).await,
+        (Scenario::Lanes, Some(program), postgres, _) => lanes::run(program, postgres, args, report).await,
         (Scenario::SendsPostgres, Some(program), Some(postgres), _) => {
             sends_postgres::run(program, postgres, args, report).await
         }
@@ -82,6 +88,12 @@ async fn with_services(scenario: Scenario, services: &Services, args: &Args, rep
         }
         (Scenario::Resume, Some(program), _, Some(both)) => {
             resume::run(cluster(program, both, args).await?, args, report).await
+        }
+        (Scenario::Receipts, Some(program), _, Some(both)) => {
+            receipts::run(cluster(program, both, args).await?, args, report).await
+        }
+        (Scenario::Presence, Some(program), _, Some(both)) => {
+            presence::run(cluster(program, both, args).await?, args, report).await
         }
         (_, None, _, _) => report.leave_out(name, "there is no Relay"),
         _ => report.leave_out(name, "RELAY_TEST_POSTGRES_URL and RELAY_TEST_REDIS_URL are not both there"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use relay_proto::chat::v1::SendMessageRequest;
 use tokio::{task::JoinSet, time::Instant};
 
 use super::load::Load;
@@ -26,6 +27,8 @@ pub(super) struct Variant {
     pub(super) shared: Option<usize>,
     /// How many messages of a sender wait for their answer at once. None: a unary call a message.
     pub(super) window: Option<usize>,
+    /// Whether each sender numbers their messages in a lane.
+    pub(super) lane: bool,
 }
 
 impl Variant {
@@ -52,7 +55,8 @@ impl Variant {
         Ok(())
     }
 
-    async fn run(self, relay: &Arc<Relay>, args: &Args) -> Result<Load, Error> {
+    /// Sends to `relay`, and measures.
+    pub(super) async fn run(self, relay: &Arc<Relay>, args: &Args) -> Result<Load, Error> {
         let tallies: Arc<[Tally]> = (0..args.senders).map(|_| Tally::default()).collect();
         self.make_rooms(relay, args.senders).await?;
         let mut senders = JoinSet::new();
@@ -97,14 +101,34 @@ impl Variant {
             Some(window) => Line::Stream(Box::new(relay.connect(&user(number)).await?), window),
             None => Line::Unary(Box::new(relay.link().await?), relay.token(&user(number))?),
         };
-        Ok(Sender { room, line })
+        Ok(Sender { texts: Texts { room, last: self.lane.then_some(0) }, line })
     }
 }
 
 /// One sender.
 struct Sender {
-    room: String,
+    texts: Texts,
     line: Line,
+}
+
+/// What it sends.
+struct Texts {
+    room: String,
+    /// The number of the last one in the sender's lane, if it has one.
+    last: Option<u64>,
+}
+
+impl Texts {
+    fn next(&mut self, now: u64) -> SendMessageRequest {
+        let message = frames::message(&self.room, stamp::text(now, TEXT));
+        match &mut self.last {
+            None => message,
+            Some(last) => {
+                *last += 1;
+                SendMessageRequest { lane_id: "bench".into(), client_seq: *last, ..message }
+            }
+        }
+    }
 }
 
 /// What it sends over.
@@ -119,20 +143,20 @@ impl Sender {
     /// Sends for ever. An answer other than a receipt is an error: a load that is refused measures nothing.
     async fn run(self, tally: &Tally) -> Error {
         let sent = match self.line {
-            Line::Stream(call, window) => stream(*call, window, &self.room, tally).await,
-            Line::Unary(link, token) => unary(*link, &token, &self.room, tally).await,
+            Line::Stream(call, window) => stream(*call, window, self.texts, tally).await,
+            Line::Unary(link, token) => unary(*link, &token, self.texts, tally).await,
         };
         sent.err().unwrap_or_else(|| Error::unexpected("a sender ended"))
     }
 }
 
-async fn stream(mut call: Call, window: usize, room: &str, tally: &Tally) -> Result<(), Error> {
+async fn stream(mut call: Call, window: usize, mut texts: Texts, tally: &Tally) -> Result<(), Error> {
     let mut free = window;
     loop {
         for _ in 0..std::mem::take(&mut free) {
             let now = stamp::now();
             // The request id comes back in the answer: it carries the time.
-            call.send(&frames::send(format!("{now:016x}"), room, stamp::text(now, TEXT)))?;
+            call.send(&frames::sent(format!("{now:016x}"), texts.next(now)))?;
         }
         let mut answers = Ok(());
         call.read(|message| {
@@ -149,10 +173,10 @@ async fn stream(mut call: Call, window: usize, room: &str, tally: &Tally) -> Res
     }
 }
 
-async fn unary(mut link: Link, token: &str, room: &str, tally: &Tally) -> Result<(), Error> {
+async fn unary(mut link: Link, token: &str, mut texts: Texts, tally: &Tally) -> Result<(), Error> {
     loop {
         let now = stamp::now();
-        relay::send_unary(&mut link, token, &frames::message(room, stamp::text(now, TEXT))).await?;
+        relay::send_unary(&mut link, token, &texts.next(now)).await?;
         count(tally, now);
     }
 }

@@ -14,10 +14,10 @@ use crate::{
 const SHARED_ROOMS: usize = 8;
 
 const VARIANTS: [Variant; 4] = [
-    Variant { name: "relay W=1", rooms: "one", shared: None, window: Some(1) },
-    Variant { name: "relay W=16", rooms: "many", shared: None, window: Some(16) },
-    Variant { name: "relay W=16, 8 rooms", rooms: "shared", shared: Some(SHARED_ROOMS), window: Some(16) },
-    Variant { name: "relay unary", rooms: "unary", shared: None, window: None },
+    Variant { name: "relay W=1", rooms: "one", shared: None, window: Some(1), lane: false },
+    Variant { name: "relay W=16", rooms: "many", shared: None, window: Some(16), lane: false },
+    Variant { name: "relay W=16, 8 rooms", rooms: "shared", shared: Some(SHARED_ROOMS), window: Some(16), lane: false },
+    Variant { name: "relay unary", rooms: "unary", shared: None, window: None, lane: false },
 ];
 
 /// Runs the variants, then the database alone.

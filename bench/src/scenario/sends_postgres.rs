@@ -14,8 +14,8 @@ use crate::{
 const NAME: &str = "sends_postgres";
 
 const VARIANTS: [Variant; 2] = [
-    Variant { name: "relay W=1", rooms: "one", shared: None, window: Some(1) },
-    Variant { name: "relay W=16", rooms: "many", shared: None, window: Some(16) },
+    Variant { name: "relay W=1", rooms: "one", shared: None, window: Some(1), lane: false },
+    Variant { name: "relay W=16", rooms: "many", shared: None, window: Some(16), lane: false },
 ];
 
 /// Runs `pgbench` before and after Relay: what lies between the two is how far the machine can be trusted.

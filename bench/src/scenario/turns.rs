@@ -39,20 +39,20 @@ pub(super) async fn in_turns(
     Ok(sums.into_iter().map(Sum::finish).collect())
 }
 
-/// The turns of one kind.
+/// The turns of one kind, added up.
 #[derive(Default)]
-struct Sum {
+pub(super) struct Sum {
     loads: Vec<Load>,
     samples: Vec<u64>,
 }
 
 impl Sum {
-    fn add(&mut self, begin: &Reading, end: &Reading, mut samples: Vec<u64>) {
+    pub(super) fn add(&mut self, begin: &Reading, end: &Reading, mut samples: Vec<u64>) {
         self.samples.append(&mut samples);
         self.loads.push(begin.until(end, Latencies::of(Vec::new())));
     }
 
-    fn finish(self) -> Load {
+    pub(super) fn finish(self) -> Load {
         let total = |figure: fn(&Load) -> f64| self.loads.iter().map(figure).sum();
         Load {
             operations: total(|load| load.operations),

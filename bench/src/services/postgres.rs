@@ -57,6 +57,14 @@ impl Database {
         let _ = self.run("CHECKPOINT").await;
     }
 
+    /// Rows of a table that were updated since it was made, once all sessions have reported theirs.
+    pub(crate) async fn rows_updated(&self, table: &str) -> Result<u64, Error> {
+        tokio::time::sleep(STATISTICS).await;
+        let statement = format!("SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = '{table}'");
+        let answer = self.run(&statement).await?;
+        answer.trim().parse().map_err(|_| Error::unexpected(format!("no statistics: `{}`", answer.trim())))
+    }
+
     /// Transactions in it since it was made, once all of its sessions have reported theirs. A statement outside a
     /// transaction is one of its own.
     pub(crate) async fn transactions(&self) -> Result<u64, Error> {

@@ -3,7 +3,7 @@
 use prost::Message as _;
 use relay_proto::chat::v1::{
     ConnectRequest, ConnectResponse, Frame, Message, MessageCreated, Reply, ResumeVerdict, RoomEvent,
-    SendMessageRequest, SubscribeResponse, connect_request, frame, reply, room_event,
+    SendMessageRequest, SubscribeResponse, UpdateReceiptsRequest, connect_request, frame, reply, room_event,
 };
 use uuid::Uuid;
 
@@ -21,7 +21,18 @@ pub(crate) fn message(room: &str, text: String) -> SendMessageRequest {
 
 /// A client's frame that sends a message.
 pub(crate) fn send(request_id: String, room: &str, text: String) -> ConnectRequest {
-    ConnectRequest { request_id, frame: Some(connect_request::Frame::Send(message(room, text))) }
+    sent(request_id, message(room, text))
+}
+
+/// A client's frame that sends this message.
+pub(crate) fn sent(request_id: String, message: SendMessageRequest) -> ConnectRequest {
+    ConnectRequest { request_id, frame: Some(connect_request::Frame::Send(message)) }
+}
+
+/// A client's frame that says what its user has read. It is answered only if it is refused.
+pub(crate) fn has_read(room: &str, seq: u64) -> ConnectRequest {
+    let cursors = UpdateReceiptsRequest { room_id: room.into(), delivered_seq: seq, read_seq: seq };
+    ConnectRequest { request_id: String::new(), frame: Some(connect_request::Frame::UpdateReceipts(cursors)) }
 }
 
 /// The reply in a server's frame, if it is one. Events are not decoded.
@@ -94,8 +105,21 @@ fn complete_in(message: &[u8]) -> usize {
 }
 
 /// Whether a server's frame carries an event.
-pub(super) fn is_event(message: &[u8]) -> bool {
+pub(crate) fn is_event(message: &[u8]) -> bool {
     kind(message) == Some(field(2))
+}
+
+/// Whether a server's frame tells cursors of members.
+pub(crate) fn is_receipts(message: &[u8]) -> bool {
+    kind(message) == Some(field(10))
+}
+
+/// A server's frame that tells of presence, if it is one.
+pub(crate) fn presence(message: &[u8]) -> Option<frame::Kind> {
+    if ![Some(field(11)), Some(field(12))].contains(&kind(message)) {
+        return None;
+    }
+    SubscribeResponse::decode(message).ok()?.frame?.kind
 }
 
 /// The key of a field with a length, as protobuf writes it.

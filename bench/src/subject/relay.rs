@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use relay_proto::chat::v1::{
     AddMembersRequest, AddMembersResponse, ConnectRequest, CreateRoomRequest, CreateRoomResponse, ListMessagesRequest,
     ListMessagesResponse, NewMember, OpenStream, RoomPosition, SendMessageRequest, SendMessageResponse,
-    SubscribeRequest, connect_request,
+    SubscribeRequest, WatchPresence, connect_request,
 };
 use serde::Serialize;
 use tokio::{
@@ -107,6 +107,15 @@ impl Relay {
         call.send_last(&SubscribeRequest { open: Some(OpenStream { positions, ..OpenStream::default() }) })?;
         let complete = caught_up(&mut call).await?;
         Ok((call, complete))
+    }
+
+    /// Opens a stream of `user` that watches who is in `rooms`, and waits until it has caught up.
+    pub(crate) async fn watch(&self, user: &str, room_ids: Vec<String>) -> Result<Call, Error> {
+        let mut call = self.link().await?.open("/relay.chat.v1.ChatService/Subscribe", &self.token(user)?).await?;
+        let watch_presence = Some(WatchPresence { room_ids });
+        call.send_last(&SubscribeRequest { open: Some(OpenStream { watch_presence, ..OpenStream::default() }) })?;
+        caught_up(&mut call).await?;
+        Ok(call)
     }
 
     /// A connection.

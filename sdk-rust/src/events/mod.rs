@@ -84,6 +84,13 @@ impl Events {
         &self.positions
     }
 
+    /// Ends the stream. No item follows.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn close(&mut self) {
+        self.over = true;
+        self.driver.abort();
+    }
+
     fn note(&mut self, event: &Event) {
         match event {
             Event::Connected(session) => self.user_id.clone_from(&session.user_id),

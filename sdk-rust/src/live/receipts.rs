@@ -153,14 +153,15 @@ impl State {
 
     /// When the next room may be told of. `None`: the server knows all, and nobody works any more.
     fn next_due(&mut self) -> Option<Instant> {
-        let due = self.rooms.values().filter(|room| room.pending.is_some()).map(Room::due).min();
+        let now = Instant::now();
+        let due = self.rooms.values().filter(|room| room.pending.is_some()).map(|room| room.due(now)).min();
         self.working = due.is_some();
         due
     }
 
     /// Takes what may be told now.
     fn take(&mut self, now: Instant) -> Vec<(String, Cursors)> {
-        let due = self.rooms.iter_mut().filter(|(_, room)| room.pending.is_some() && room.due() <= now);
+        let due = self.rooms.iter_mut().filter(|(_, room)| room.pending.is_some() && room.due(now) <= now);
         let take = |(room_id, room): (&String, &mut Room)| {
             room.last = Some(now);
             // What is not said is as it is: 0.
@@ -185,8 +186,9 @@ impl State {
 }
 
 impl Room {
-    fn due(&self) -> Instant {
-        self.last.map_or_else(Instant::now, |last| last + INTERVAL)
+    /// When it may be told of, seen from now.
+    fn due(&self, now: Instant) -> Instant {
+        self.last.map_or(now, |last| last + INTERVAL)
     }
 }
 

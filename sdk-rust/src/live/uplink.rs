@@ -56,7 +56,7 @@ impl Drop for Attached {
 
 impl Uplink {
     /// Whether a stream is open.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.state().streams.is_empty()
     }
 

@@ -33,6 +33,8 @@ struct Shared {
     head: watch::Sender<u64>,
     /// How many streams are open.
     streams: watch::Sender<usize>,
+    /// How much was asked for.
+    heard: watch::Sender<usize>,
 }
 
 #[derive(Default)]
@@ -42,6 +44,12 @@ struct State {
     /// How many of the next sends are written and yet answered with UNAVAILABLE.
     lose_answers: u32,
     refused_token: Option<String>,
+    /// Texts that are refused, and why.
+    refused_texts: HashMap<String, (Code, &'static str)>,
+    /// What was asked for beside sending, as one line each.
+    asked: Vec<String>,
+    /// The lanes and numbers of what was written.
+    places: Vec<(String, u64)>,
 }
 
 /// A running server.
@@ -52,8 +60,8 @@ pub(crate) struct Server {
 
 impl Log {
     pub(crate) fn new() -> Self {
-        let (head, streams) = (watch::Sender::new(0), watch::Sender::new(0));
-        Self(Arc::new(Shared { state: Mutex::default(), head, streams }))
+        let (head, streams, heard) = (watch::Sender::new(0), watch::Sender::new(0), watch::Sender::new(0));
+        Self(Arc::new(Shared { state: Mutex::default(), head, streams, heard }))
     }
 
     pub(crate) fn lose_answers(&self, sends: u32) {
@@ -63,6 +71,46 @@ impl Log {
     /// Answers this token with TOKEN_EXPIRED.
     pub(crate) fn refuse_token(&self, token: &str) {
         self.0.state.lock().unwrap().refused_token = Some(token.to_owned());
+    }
+
+    /// Refuses messages with this text, or takes them again.
+    pub(crate) fn refuse_text(&self, text: &str, answer: Option<(Code, &'static str)>) {
+        let mut state = self.0.state.lock().unwrap();
+        match answer {
+            Some(answer) => drop(state.refused_texts.insert(text.to_owned(), answer)),
+            None => drop(state.refused_texts.remove(text)),
+        }
+    }
+
+    /// What was asked for beside sending, in order: `skip 3`, `receipts 0 7 by stream`, …
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.0.state.lock().unwrap().asked.clone()
+    }
+
+    /// The lanes and numbers of what was written, in order.
+    pub(crate) fn places(&self) -> Vec<(String, u64)> {
+        self.0.state.lock().unwrap().places.clone()
+    }
+
+    /// Waits until the server has been asked for this.
+    pub(crate) async fn asked_for(&self, what: &str) {
+        let mut heard = self.0.heard.subscribe();
+        let found = heard.wait_for(|_| self.asked().iter().any(|asked| asked == what));
+        let waited = tokio::time::timeout(Duration::from_secs(10), found).await;
+        assert!(waited.is_ok(), "{what} is not among {:?}", self.asked());
+    }
+
+    fn hear(&self, what: String) {
+        self.0.state.lock().unwrap().asked.push(what);
+        self.0.heard.send_modify(|count| *count += 1);
+    }
+
+    /// The newest messages from a number on.
+    fn from(&self, seq: u64, count: usize) -> (Vec<Message>, u64) {
+        let state = self.0.state.lock().unwrap();
+        let from = (seq.max(1) - 1) as usize;
+        let messages: Vec<_> = state.messages.iter().skip(from).take(count).cloned().collect();
+        (messages, state.messages.len() as u64)
     }
 
     pub(crate) fn texts(&self) -> Vec<String> {
@@ -81,13 +129,18 @@ impl Log {
             details.set_error_info("FIELD_INVALID", "relay", HashMap::new());
             return Err(Status::with_error_details(Code::InvalidArgument, "a field is out of its limits", details));
         }
+        if let Some((code, reason)) = state.refused_texts.get(&request.text) {
+            return Err(failure(*code, reason));
+        }
         let known = state.receipts.get(&request.client_message_id).cloned();
         let receipt = known.map(|receipt| SendReceipt { duplicate: true, ..receipt }).unwrap_or_else(|| {
             let seq = state.messages.len() as u64 + 1;
+            state.places.push((request.lane_id.clone(), request.client_seq));
             let SendMessageRequest { room_id, client_message_id, text, .. } = request;
             let receipt = SendReceipt { seq, position: seq, client_message_id, ..SendReceipt::default() };
             state.receipts.insert(receipt.client_message_id.clone(), receipt.clone());
-            state.messages.push(Message { room_id, seq, position: seq, text, ..Message::default() });
+            let sender_id = if text.starts_with("ben: ") { "ben" } else { "ana" }.to_owned();
+            state.messages.push(Message { room_id, seq, position: seq, sender_id, text, ..Message::default() });
             self.0.head.send_replace(seq);
             receipt
         });

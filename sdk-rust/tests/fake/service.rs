@@ -8,8 +8,10 @@ use std::{
 };
 
 use relay_proto::chat::v1::{
-    CaughtUp, ConnectRequest, ConnectResponse, Frame, Hello, ResumeVerdict, Resumed, RoomResume, SendMessageRequest,
-    SendMessageResponse, connect_request::Frame as Up, frame::Kind,
+    CaughtUp, ConnectRequest, ConnectResponse, Done, Frame, Hello, ListMessagesRequest, ListMessagesResponse,
+    MembershipState, Reply, ResumeVerdict, Resumed, RoomResume, SendMessageRequest, SendMessageResponse,
+    SkipLaneRequest, SkipLaneResponse, UpdateReceiptsRequest, UpdateReceiptsResponse, connect_request::Frame as Up,
+    frame::Kind, reply::Result as Outcome,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -50,11 +52,57 @@ impl Service<http::Request<Body>> for Fake {
                 return Ok(status.into_http());
             }
             Ok(match request.uri().path() {
-                "/relay.chat.v1.ChatService/SendMessage" => Grpc::new(ProstCodec::default()).unary(fake, request).await,
+                "/relay.chat.v1.ChatService/SendMessage" => unary::<SendMessageRequest>(fake, request).await,
+                "/relay.chat.v1.ChatService/ListMessages" => unary::<ListMessagesRequest>(fake, request).await,
+                "/relay.chat.v1.ChatService/SkipLane" => unary::<SkipLaneRequest>(fake, request).await,
+                "/relay.chat.v1.ChatService/UpdateReceipts" => unary::<UpdateReceiptsRequest>(fake, request).await,
                 "/relay.chat.v1.ChatService/Connect" => Grpc::new(ProstCodec::default()).streaming(fake, request).await,
                 _ => Status::unimplemented("").into_http(),
             })
         })
+    }
+}
+
+async fn unary<Q>(fake: Fake, request: http::Request<Body>) -> http::Response<Body>
+where
+    Q: prost::Message + Default + Send + 'static,
+    Fake: UnaryService<Q>,
+    <Fake as UnaryService<Q>>::Response: prost::Message + Default + Send + 'static,
+{
+    Grpc::new(ProstCodec::<<Fake as UnaryService<Q>>::Response, Q>::default()).unary(fake, request).await
+}
+
+impl UnaryService<ListMessagesRequest> for Fake {
+    type Response = ListMessagesResponse;
+    type Future = Answer<Response<ListMessagesResponse>>;
+
+    fn call(&mut self, request: Request<ListMessagesRequest>) -> Self::Future {
+        let ListMessagesRequest { start_seq, page_size, .. } = request.into_inner();
+        let (messages, position) = self.0.from(start_seq, page_size as usize);
+        let answer = ListMessagesResponse { messages, next_page_token: String::new(), position };
+        Box::pin(std::future::ready(Ok(Response::new(answer))))
+    }
+}
+
+impl UnaryService<SkipLaneRequest> for Fake {
+    type Response = SkipLaneResponse;
+    type Future = Answer<Response<SkipLaneResponse>>;
+
+    fn call(&mut self, request: Request<SkipLaneRequest>) -> Self::Future {
+        self.0.hear(format!("skip {}", request.into_inner().first_client_seq));
+        Box::pin(std::future::ready(Ok(Response::new(SkipLaneResponse::default()))))
+    }
+}
+
+impl UnaryService<UpdateReceiptsRequest> for Fake {
+    type Response = UpdateReceiptsResponse;
+    type Future = Answer<Response<UpdateReceiptsResponse>>;
+
+    fn call(&mut self, request: Request<UpdateReceiptsRequest>) -> Self::Future {
+        let UpdateReceiptsRequest { delivered_seq, read_seq, .. } = request.into_inner();
+        self.0.hear(format!("receipts {delivered_seq} {read_seq} by call"));
+        let answer = UpdateReceiptsResponse { state: Some(MembershipState::default()) };
+        Box::pin(std::future::ready(Ok(Response::new(answer))))
     }
 }
 
@@ -81,12 +129,38 @@ impl StreamingService<ConnectRequest> for Fake {
         Box::pin(async move {
             let mut up = request.into_inner();
             let held = match up.message().await?.and_then(|first| first.frame) {
-                Some(Up::Open(open)) => open.positions.first().map(|at| at.position),
+                Some(Up::Open(open)) => {
+                    if let Some(watch) = open.watch_presence {
+                        log.hear(format!("opened watching {}", watch.room_ids.join(" ")));
+                    }
+                    open.positions.first().map(|at| at.position)
+                }
                 _ => return Err(Status::failed_precondition("the first frame is open")),
             };
+            tokio::spawn(listen(log.clone(), up, down.clone()));
             tokio::spawn(stream(log, held, down));
             Ok(Response::new(ReceiverStream::new(frames)))
         })
+    }
+}
+
+/// Answers what comes up.
+async fn listen(log: Log, mut up: Streaming<ConnectRequest>, down: Down) {
+    while let Ok(Some(ConnectRequest { request_id, frame })) = up.message().await {
+        log.hear(match frame {
+            Some(Up::UpdateReceipts(at)) => format!("receipts {} {} by stream", at.delivered_seq, at.read_seq),
+            Some(Up::SetTyping(at)) => format!("typing {}", at.typing),
+            Some(Up::SetPresence(at)) => format!("{:?} {:?}", at.state(), at.status_text),
+            Some(Up::WatchPresence(at)) => format!("watching {}", at.room_ids.join(" ")),
+            other => format!("{other:?}"),
+        });
+        if !request_id.is_empty() {
+            let reply = Reply { request_id, result: Some(Outcome::Done(Done {})) };
+            let frame = Some(Frame { kind: Some(Kind::Reply(reply)) });
+            if down.send(Ok(ConnectResponse { frame })).await.is_err() {
+                return;
+            }
+        }
     }
 }
 
@@ -98,7 +172,10 @@ async fn stream(log: Log, held: Option<u64>, down: Down) {
     let verdict = if held.is_some() { ResumeVerdict::Complete } else { ResumeVerdict::Joined };
     let mut position = held.unwrap_or(last_position);
     let room = RoomResume { room_id: ROOM.to_owned(), verdict: verdict.into(), position, last_position };
-    let mut frames = vec![Kind::Hello(Hello::default()), Kind::Resumed(Resumed { rooms: vec![room] })];
+    let mut frames = vec![
+        Kind::Hello(Hello { user_id: "ana".into(), ..Hello::default() }),
+        Kind::Resumed(Resumed { rooms: vec![room] }),
+    ];
     frames.extend(log.after(position).into_iter().take((last_position - position) as usize).map(Kind::Event));
     frames.push(Kind::CaughtUp(CaughtUp {}));
     position = last_position;

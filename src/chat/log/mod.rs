@@ -162,7 +162,7 @@ impl PendingSend {
 
     /// Whether both carry the same id of the same sender.
     fn is_same(&self, other: &Self) -> bool {
-        self.sender == other.sender && self.message.client_message_id == other.message.client_message_id
+        self.message.client_message_id == other.message.client_message_id && self.sender == other.sender
     }
 }
 

@@ -1,7 +1,7 @@
 //! Blocks: two users who send each other no direct messages, because one of them does not want any.
 //!
 //! Whether one has blocked the other stands with both members of their direct room, so that a send finds it in what it
-//! reads anyway. Blocks and the making of a direct room take turns for each pair.
+//! reads anyway. Who makes the room holds the blocks of the two: a block that comes at the same moment waits, and finds it.
 
 use std::{fmt, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::{
     db::Db,
     error::{Error, Reason, Result},
     hub::{Hub, State, StateKey},
-    id::{UserId, UserKey},
+    id::{RoomKey, UserId, UserKey},
 };
 
 /// Tells a user's devices, on all nodes, whom they have blocked.
@@ -96,48 +96,73 @@ impl Chat {
 
 /// Writes a block, or takes it back, and what it means for the direct room; answers whether anything changed.
 async fn set(unit: &mut Unit, user: UserKey, other: UserId, blocked: bool) -> Result<bool> {
-    store::blocks::lock_pair(&mut unit.tx, &user, &other).await?;
-    let had = store::blocks::has_blocked(&mut unit.tx, &user, &other).await?;
-    if had == blocked {
+    let changed = match blocked {
+        true => insert(unit, &user, &other).await?,
+        false => store::blocks::delete(&mut unit.tx, &user, &other).await?,
+    };
+    if changed && let Some(room) = store::rooms::find_direct(&mut unit.tx, &user, &other).await? {
+        let room = user.room(room);
+        // It was locked before, unless it was made since it was looked for. Only then is it sure what the other has done.
+        unit.counters(&room).await?;
+        let blocked = blocked || store::blocks::has_blocked(&mut unit.tx, &peer(&user, &other), &user.user).await?;
+        store::blocks::mark(&mut unit.tx, &room, blocked).await?;
+    }
+    Ok(changed)
+}
+
+async fn insert(unit: &mut Unit, user: &UserKey, other: &UserId) -> Result<bool> {
+    if store::blocks::has_blocked(&mut unit.tx, user, other).await? {
         return Ok(false);
     }
-    if blocked {
-        if store::blocks::count(&mut unit.tx, &user).await? >= MAX_BANS {
-            let message = format!("the caller has blocked {MAX_BANS} users, which is the limit");
-            return Err(Error::new(Reason::TooManyBans, message));
+    if store::blocks::count(&mut unit.tx, user).await? >= MAX_BANS {
+        let message = format!("the caller has blocked {MAX_BANS} users, which is the limit");
+        return Err(Error::new(Reason::TooManyBans, message));
+    }
+    store::blocks::insert(&mut unit.tx, user, other, unit.now).await
+}
+
+fn peer(user: &UserKey, other: &UserId) -> UserKey {
+    UserKey { project: user.project.clone(), user: other.clone() }
+}
+
+/// How two users stand to each other while their direct room is made: nobody changes it until the transaction ends.
+pub(in crate::chat) struct Pair {
+    caller: UserKey,
+    peer: UserKey,
+    /// Whether the caller has blocked the other.
+    blocks: bool,
+    /// Whether the other has blocked the caller.
+    blocked: bool,
+}
+
+impl Pair {
+    /// Holds both, in the order of their ids, so that two who hold the same do not wait for each other in a circle.
+    pub(in crate::chat) async fn hold(unit: &mut Unit, caller: &UserKey, other: &UserId) -> Result<Self> {
+        let mut pair = Self { caller: caller.clone(), peer: peer(caller, other), blocks: false, blocked: false };
+        let caller_first = caller.user < *other;
+        for of_caller in [caller_first, !caller_first] {
+            match of_caller {
+                true => pair.blocks = store::blocks::hold(&mut unit.tx, &pair.caller, &pair.peer.user).await?,
+                false => pair.blocked = store::blocks::hold(&mut unit.tx, &pair.peer, &pair.caller.user).await?,
+            }
         }
-        store::blocks::insert(&mut unit.tx, &user, &other, unit.now).await?;
-    } else {
-        store::blocks::delete(&mut unit.tx, &user, &other).await?;
+        Ok(pair)
     }
-    mark(unit, &user, &other, blocked).await?;
-    Ok(true)
-}
 
-/// Notes in the direct room of the two, if there is one, whether one has blocked the other.
-async fn mark(unit: &mut Unit, user: &UserKey, other: &UserId, blocked: bool) -> Result<()> {
-    let Some(room) = store::rooms::find_direct(&mut unit.tx, user, other).await? else { return Ok(()) };
-    let room = user.room(room);
-    let peer = UserKey { project: user.project.clone(), user: other.clone() };
-    let blocked = blocked || store::blocks::has_blocked(&mut unit.tx, &peer, &user.user).await?;
-    // It was locked before, unless it was made since it was looked for.
-    unit.counters(&room).await?;
-    store::blocks::mark(&mut unit.tx, &room, blocked).await
-}
-
-/// Refuses to make a direct room with a user who has blocked the caller; nobody makes or blocks until the transaction ends.
-pub(in crate::chat) async fn refuse_blocked_by(unit: &mut Unit, caller: &UserKey, other: &UserId) -> Result<()> {
-    let peer = UserKey { project: caller.project.clone(), user: other.clone() };
-    match store::blocks::has_blocked(&mut unit.tx, &peer, &caller.user).await? {
-        true => Err(Error::new(Reason::UserBlocked, "the user has blocked the caller")),
-        false => Ok(()),
+    /// Refuses to make the room if the other has blocked the caller.
+    pub(in crate::chat) fn refuse_blocked(&self) -> Result<()> {
+        match self.blocked {
+            true => Err(Error::new(Reason::UserBlocked, "the user has blocked the caller")),
+            false => Ok(()),
+        }
     }
-}
 
-/// Notes in a direct room that was just made whether its maker has blocked the other.
-pub(in crate::chat) async fn mark_new(unit: &mut Unit, caller: &UserKey, other: &UserId) -> Result<()> {
-    match store::blocks::has_blocked(&mut unit.tx, caller, other).await? {
-        true => mark(unit, caller, other, true).await,
-        false => Ok(()),
+    /// Notes in the room that was made whether its maker has blocked the other, and ends holding them.
+    pub(in crate::chat) async fn finish(self, unit: &mut Unit, room: &RoomKey) -> Result<()> {
+        if self.blocks {
+            store::blocks::mark(&mut unit.tx, room, true).await?;
+        }
+        store::blocks::let_go(&mut unit.tx, &self.caller, &self.peer.user).await?;
+        store::blocks::let_go(&mut unit.tx, &self.peer, &self.caller.user).await
     }
 }

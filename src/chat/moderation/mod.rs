@@ -8,7 +8,7 @@ mod reports;
 pub use bans::Ban;
 pub(super) use bans::refuse_banned;
 pub use blocks::Blocks;
-pub(super) use blocks::{mark_new, refuse_blocked_by};
+pub(super) use blocks::Pair;
 pub use reports::{Category, NewReport, Report, Resolution};
 
 use super::{

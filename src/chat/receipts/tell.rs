@@ -114,7 +114,11 @@ impl Receipts {
                 self.shared.tell_here(&room, members.collect());
             }
             Notice::Settings { room, user } => self.shared.changed_here(&room, &user),
-            Notice::Typing { .. } | Notice::Block { .. } => {}
+            Notice::Typing { .. }
+            | Notice::Block { .. }
+            | Notice::Presence { .. }
+            | Notice::Devices { .. }
+            | Notice::Device { .. } => {}
         }
     }
 

@@ -3,21 +3,27 @@
 use super::{by_room, rooms::pair_key};
 use crate::{
     clock::Timestamp,
-    db::{Args, Db, Dialect, Tx},
+    db::{Args, Db, Tx},
     error::Result,
     id::{RoomId, RoomKey, UserId, UserKey},
 };
 
-/// Lets nobody else change anything between these two until the end of the transaction: neither a block nor whether they
-/// have a direct room. Where a transaction that writes is alone there is nothing to lock.
-pub(in crate::chat) async fn lock_pair(tx: &mut Tx, user: &UserKey, other: &UserId) -> Result<()> {
-    if tx.dialect() == Dialect::ValueLists {
-        return Ok(());
-    }
-    // Ids have no spaces. Two pairs of one hash wait for each other, which harms nobody.
-    let pair = format!("{} {}", user.project, pair_key(&user.user, other));
-    let statement = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
-    tx.execute(statement, Args::new().with(pair)).await.map(drop)
+/// When a block was made that stands for none: see [`hold`].
+const NO_BLOCK: Timestamp = Timestamp(0);
+
+/// Whether a user has blocked another, which nobody else changes until the end of the transaction: where there is no block,
+/// a row is put in its place that others wait for. [`let_go`] takes it away again, before the commit.
+pub(in crate::chat) async fn hold(tx: &mut Tx, user: &UserKey, other: &UserId) -> Result<bool> {
+    let statement = "INSERT INTO blocks (project_id, user_id, blocked_id, blocked_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (project_id, user_id, blocked_id) DO UPDATE SET blocked_at = blocks.blocked_at RETURNING blocked_at";
+    let found: Option<(Timestamp,)> = tx.fetch_optional(statement, by_pair(user, other).with(NO_BLOCK)).await?;
+    Ok(found.is_some_and(|(at,)| at != NO_BLOCK))
+}
+
+/// Takes away what [`hold`] has put there. Others go on waiting until the end of the transaction.
+pub(in crate::chat) async fn let_go(tx: &mut Tx, user: &UserKey, other: &UserId) -> Result<()> {
+    let statement = "DELETE FROM blocks WHERE project_id = $1 AND user_id = $2 AND blocked_id = $3 AND blocked_at = $4";
+    tx.execute(statement, by_pair(user, other).with(NO_BLOCK)).await.map(drop)
 }
 
 /// The direct room of two users, if they have one.
@@ -49,10 +55,11 @@ pub(in crate::chat) async fn count(tx: &mut Tx, user: &UserKey) -> Result<i64> {
     Ok(count.map_or(0, |(n,)| n))
 }
 
-/// Writes a block that there is not.
-pub(in crate::chat) async fn insert(tx: &mut Tx, user: &UserKey, other: &UserId, now: Timestamp) -> Result<()> {
-    let statement = "INSERT INTO blocks (project_id, user_id, blocked_id, blocked_at) VALUES ($1, $2, $3, $4)";
-    tx.execute(statement, by_pair(user, other).with(now)).await.map(drop)
+/// Writes a block; answers whether there was none.
+pub(in crate::chat) async fn insert(tx: &mut Tx, user: &UserKey, other: &UserId, now: Timestamp) -> Result<bool> {
+    let statement = "INSERT INTO blocks (project_id, user_id, blocked_id, blocked_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT DO NOTHING";
+    Ok(tx.execute(statement, by_pair(user, other).with(now)).await? > 0)
 }
 
 /// Takes a block back; answers whether there was one.

@@ -11,6 +11,7 @@ pub(super) mod mentions;
 pub(super) mod messages;
 pub(super) mod moderation;
 pub(super) mod pins;
+pub(super) mod presence;
 pub(super) mod receipts;
 pub(super) mod reports;
 pub(super) mod rooms;

@@ -22,7 +22,7 @@ use self::typists::{Begun, Due, Origin, Typists};
 use super::{
     bulletin::NodeId,
     frame::{Encoder, Frame},
-    log::not_a_member,
+    log::{not_a_member, refuse_blocked, refuse_muted},
     notice::{Notice, Teller},
     policy::{self, Action},
     room_of, store, topic,
@@ -31,7 +31,7 @@ use crate::{
     bus::Bus,
     clock::Clock,
     db::Db,
-    error::{Error, Reason, Result},
+    error::{Error, Result},
     hub::{Hub, Session, State, StateKey},
     id::{RoomId, RoomKey, UserId, UserKey},
 };
@@ -112,15 +112,8 @@ impl Typing {
         let standing = store::typing::standing(&self.db, room, user).await?.ok_or_else(Error::room_not_found)?;
         let role = standing.role.ok_or_else(|| not_a_member(standing.kind))?;
         policy::require(role, Action::Send)?;
-        let left = standing.muted_until.map_or(0, |until| until.0 - self.clock.now().0);
-        if let Some(wait) = u64::try_from(left).ok().filter(|left| *left > 0) {
-            let wait = Duration::from_micros(wait);
-            return Err(Error::retryable(Reason::MemberMuted, "the caller is muted in the room", wait));
-        }
-        if standing.peer_blocked {
-            return Err(Error::new(Reason::UserBlocked, "one of the two has blocked the other"));
-        }
-        Ok(())
+        refuse_muted(standing.muted_until, self.clock.now())?;
+        refuse_blocked(standing.peer_blocked)
     }
 
     fn say(&self, room: &RoomKey, user: &UserId, typing: bool) -> Result<()> {

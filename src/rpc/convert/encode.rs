@@ -93,6 +93,13 @@ fn control(frame: &Frame) -> Kind {
             user_ids: users.iter().map(UserId::to_string).collect(),
             count: u32::try_from(*count).unwrap_or(u32::MAX),
         }),
+        Frame::Presence(user) => Kind::Presence(wire::PresenceChanged { presence: Some(super::presence(user)) }),
+        Frame::RoomPresence { room, count, present, sample } => Kind::RoomPresence(wire::RoomPresence {
+            room_id: room.to_string(),
+            present_count: u32::try_from(*count).unwrap_or(u32::MAX),
+            present: present.iter().map(super::presence).collect(),
+            sample: *sample,
+        }),
         Frame::Memberships(states) => Kind::Memberships(wire::MembershipsChanged {
             memberships: states.iter().map(receipts::membership).collect(),
         }),

@@ -223,7 +223,7 @@ pub(in crate::rpc) fn profile_change(request: wire::UpdateRoomRequest) -> Result
 }
 
 /// What a client holds of each room.
-pub(in crate::rpc) fn positions(open: wire::OpenStream) -> Result<Vec<(RoomId, u64)>> {
+pub(in crate::rpc) fn positions(open: &wire::OpenStream) -> Result<Vec<(RoomId, u64)>> {
     if open.positions.len() > MAX_RESUMED_ROOMS {
         let got = open.positions.len();
         return Err(Error::field(
@@ -231,10 +231,10 @@ pub(in crate::rpc) fn positions(open: wire::OpenStream) -> Result<Vec<(RoomId, u
             format!("has {got} entries, at most {MAX_RESUMED_ROOMS} are allowed"),
         ));
     }
-    let convert = |(i, held): (usize, wire::RoomPosition)| {
+    let convert = |(i, held): (usize, &wire::RoomPosition)| {
         RoomId::parse(&held.room_id, "room_id")
             .map(|room| (room, held.position))
             .map_err(|error| error.under(&format!("open.positions[{i}]")))
     };
-    open.positions.into_iter().enumerate().map(convert).collect()
+    open.positions.iter().enumerate().map(convert).collect()
 }

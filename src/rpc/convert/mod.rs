@@ -4,6 +4,7 @@ mod encode;
 mod incoming;
 mod moderation;
 mod outgoing;
+mod presence;
 mod receipts;
 mod search;
 
@@ -15,5 +16,6 @@ pub(super) use incoming::{
 };
 pub(super) use moderation::{ban, category, moment, pinned, report, report_id, resolved};
 pub(super) use outgoing::{expires, member, message, reacted, receipt, room, summary, timestamp};
+pub(super) use presence::{presence, presence_change, user_ids, watched};
 pub(super) use receipts::{membership, receipt_of, settings_change, status};
 pub(super) use search::{hit, search};

@@ -86,11 +86,15 @@ async fn read(streams: &Streams, session: &Arc<Session>, requests: &mut Streamin
                 let error = Error::new(Reason::StreamAlreadyOpen, "the stream is open already");
                 answer(session, request_id, Err(error));
             }
+            Some(Frame::SetPresence(change)) => {
+                confirm(session, request_id, streams.set_presence(session, change).await);
+            }
+            Some(Frame::WatchPresence(watch)) => confirm(session, request_id, streams.watch(session, &watch).await),
             Some(Frame::SetTyping(typing)) => confirm(session, request_id, streams.typing(session, &typing).await),
             Some(Frame::UpdateReceipts(update)) => {
                 confirm(session, request_id, streams.update_receipts(session, update).await);
             }
-            Some(Frame::SetPresence(_) | Frame::WatchPresence(_)) | None => {
+            None => {
                 let error = Error::field("frame", "is empty, or of a kind that this server does not know");
                 answer(session, request_id, Err(error));
             }
@@ -157,6 +161,14 @@ fn answer(session: &Session, request_id: String, outcome: Result<Outcome>) {
 impl Streams {
     async fn typing(&self, session: &Session, request: &wire::SetTypingRequest) -> Result<()> {
         self.typing.set_on(session, convert::room_id(&request.room_id)?, request.typing).await
+    }
+
+    async fn set_presence(&self, session: &Session, request: wire::SetPresenceRequest) -> Result<()> {
+        self.presence.set_on(session, convert::presence_change(request)?).await
+    }
+
+    async fn watch(&self, session: &Session, watch: &wire::WatchPresence) -> Result<()> {
+        self.presence.watch(session, convert::watched(watch)?).await
     }
 
     /// Moves cursors; mostly without the database.

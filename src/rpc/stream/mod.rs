@@ -24,7 +24,7 @@ use super::{
     status::from_framework,
 };
 use crate::{
-    chat::{Chat, Feed, Typing},
+    chat::{Chat, Feed, Opening, Presence, Typing},
     error::{Error, Reason, Result},
     hub::{Hub, Session},
     identity::{Caller, Tokens},
@@ -40,6 +40,7 @@ pub(super) struct Streams {
     pub(super) feed: Arc<Feed>,
     pub(super) hub: Arc<Hub>,
     pub(super) typing: Arc<Typing>,
+    pub(super) presence: Arc<Presence>,
     pub(super) tokens: Tokens,
     pub(super) draining: Draining,
     pub(super) max_request_bytes: usize,
@@ -112,7 +113,9 @@ impl Streams {
         if self.draining.is_set() {
             return Err(Error::draining());
         }
-        let memberships = open.memberships;
-        self.feed.open(caller.user.clone(), caller.expires_at, convert::positions(open)?, memberships)
+        let watch = open.watch_presence.as_ref().map_or_else(|| Ok(Vec::new()), convert::watched);
+        let watch = watch.map_err(|error| error.under("open.watch_presence"))?;
+        let opening = Opening { positions: convert::positions(&open)?, memberships: open.memberships, watch };
+        self.feed.open(caller.user.clone(), caller.expires_at, opening)
     }
 }

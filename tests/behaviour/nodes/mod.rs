@@ -5,6 +5,7 @@ mod bad_redis;
 mod lanes;
 mod listing;
 mod membership;
+mod presence;
 mod renewal;
 mod repeats;
 mod replay;

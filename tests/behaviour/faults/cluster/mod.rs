@@ -4,6 +4,7 @@
 
 mod cut_off;
 mod killed;
+mod lanes;
 mod parts;
 mod postgres;
 mod redis;

@@ -1,0 +1,74 @@
+//! What a member sets for a room: kept, versioned, told to their devices and to nobody else.
+
+use prost_types::{FieldMask, Timestamp};
+use relay_proto::chat::v1::{self as wire, MembershipState, RoomKind, RoomSettings, frame::Kind};
+
+use super::{stands, state};
+use crate::support::{Clients, Server, Stream};
+
+async fn set(clients: &mut Clients, settings: RoomSettings, paths: &[&str]) -> MembershipState {
+    let update_mask = Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() });
+    let request = wire::UpdateRoomSettingsRequest { room_id: "r".into(), settings: Some(settings), update_mask };
+    clients.rooms.update_room_settings(request).await.unwrap().into_inner().state.unwrap()
+}
+
+/// The end of the year 9999: for ever.
+const FOREVER: Timestamp = Timestamp { seconds: 253_402_300_799, nanos: 999_999_000 };
+
+#[tokio::test]
+async fn settings_change_by_mask_and_reach_every_device_of_the_user_and_nobody_else() {
+    let server = Server::start();
+    let mut ana = server.user("ana").await;
+    ana.create_room("r", RoomKind::Private, &["ben"]).await;
+    let (mut others, _) = Stream::caught_up(&ana, &[]).await;
+    let mut devices = Vec::new();
+    for _ in 0..3 {
+        let clients = server.user("ben").await;
+        let (stream, _) = Stream::caught_up(&clients, &[]).await;
+        devices.push((clients, stream));
+    }
+    let all = RoomSettings { muted_until: Some(FOREVER), archived: true, favourite: true };
+    for (by, settings, paths, expected) in [
+        (0, all, &["archived"][..], RoomSettings { archived: true, ..Default::default() }),
+        (1, all, &["muted_until", "favourite"], all),
+        (2, RoomSettings::default(), &["archived"], RoomSettings { archived: false, ..all }),
+        (0, RoomSettings::default(), &["muted_until"], RoomSettings { favourite: true, ..Default::default() }),
+    ] {
+        let before = state(&mut devices[by].0, "r").await.settings_version;
+        let answered = set(&mut devices[by].0, settings, paths).await;
+        assert_eq!((answered.settings, answered.settings_version), (Some(expected), before + 1));
+        for (_, stream) in &mut devices {
+            let told = stands(stream, "r", |state| state.settings_version == before + 1).await;
+            assert_eq!(told.settings, Some(expected));
+        }
+        let again = set(&mut devices[by].0, settings, paths).await;
+        assert_eq!(again.settings_version, before + 1, "the same again changes nothing");
+    }
+    let theirs = state(&mut ana, "r").await;
+    assert_eq!((theirs.settings, theirs.settings_version), (Some(RoomSettings::default()), 0));
+    let said = ana.say("r", "hello").await.seq;
+    loop {
+        match others.next_told().await {
+            Kind::Memberships(frame) => {
+                assert!(frame.memberships.iter().all(|state| state.settings_version == 0), "{frame:?}");
+                if frame.memberships[0].read_seq == said {
+                    break;
+                }
+            }
+            _ => continue,
+        }
+    }
+}
+
+#[tokio::test]
+async fn settings_end_with_the_membership() {
+    let server = Server::start();
+    let (mut ana, mut ben) = (server.user("ana").await, server.user("ben").await);
+    ana.create_room("r", RoomKind::Public, &["ben"]).await;
+    set(&mut ben, RoomSettings { favourite: true, ..Default::default() }, &["favourite"]).await;
+    ben.rooms.leave_room(wire::LeaveRoomRequest { room_id: "r".into() }).await.unwrap();
+    ana.say("r", "meanwhile").await;
+    ben.join("r").await;
+    let now = state(&mut ben, "r").await;
+    assert_eq!((now.settings, now.read_seq, now.unread_count), (Some(RoomSettings::default()), 1, 0));
+}
