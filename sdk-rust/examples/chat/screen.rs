@@ -85,8 +85,9 @@ fn draw(room: &Room, typed: &str) -> std::io::Result<()> {
     }
     lines.reverse();
     for (text, why) in &room.waiting {
-        let why = why.as_deref().map(|why| format!(" {why}")).unwrap_or_default();
-        lines.push((format!("    {}: {text}", room.user), format!(" {DIM}…{why}{PLAIN}")));
+        // `/offline` says more.
+        let mark = if why.as_deref().is_some_and(|why| why.starts_with("refused")) { "✗" } else { "…" };
+        lines.push((format!("    {}: {text}", room.user), format!(" {DIM}{mark}{PLAIN}")));
     }
     let body = height - 3;
     let shown = &lines[lines.len().saturating_sub(body)..];

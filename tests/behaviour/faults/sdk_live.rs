@@ -87,16 +87,20 @@ async fn every_device_counts_the_same_as_the_server_across_kills() {
         }
         server.kill();
         server.restart();
+        for (stream, count) in streams.iter_mut().zip(&mut counts) {
+            let caught_up = |event: &Event| {
+                count.apply(event);
+                matches!(event, Event::CaughtUp)
+            };
+            until(stream, caught_up).await;
+        }
     }
     // What the server lost by being killed, the devices tell it again when their streams are back.
     let expected = (3, vec![10]);
     for (stream, count) in streams.iter_mut().zip(&mut counts) {
-        let mut openings = 0;
         let agree = async {
-            while openings < 3 || count.room("general").map(counted) != Some(expected.clone()) {
-                let event = stream.next().await.unwrap().unwrap();
-                count.apply(&event);
-                openings += usize::from(matches!(event, Event::CaughtUp));
+            while count.room("general").map(counted) != Some(expected.clone()) {
+                count.apply(&stream.next().await.unwrap().unwrap());
             }
         };
         within("the counts to agree", agree).await;
