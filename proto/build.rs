@@ -35,7 +35,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(false)
         .build_transport(false)
-        .generate_default_stubs(true)
         .extern_path(".relay.chat.v1", "crate::chat::v1")
         .extern_path(".relay.error.v1", "crate::error::v1")
         .out_dir(unary)

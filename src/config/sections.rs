@@ -245,13 +245,13 @@ impl Config {
         range("chat.index_delay (ms)", chat.index_delay.as_millis(), 0, 60_000);
         range("chat.index_look_interval (ms)", chat.index_look_interval.as_millis(), 100, 86_400_000);
         range("chat.typing_timeout (ms)", chat.typing_timeout.as_millis(), 100, 60_000);
+        range("chat.receipt_interval (ms)", chat.receipt_interval.as_millis(), 50, 60_000);
+        range("chat.receipt_queue", chat.receipt_queue as u128, 1, 10_000_000);
         let presence = &self.presence;
         range("presence.node_lease (ms)", presence.node_lease.as_millis(), 1_000, 600_000);
         range("presence.close_delay (ms)", presence.close_delay.as_millis(), 0, 60_000);
         range("presence.full_room_members", presence.full_room_members.into(), 1, 5_000);
         range("presence.room_interval (ms)", presence.room_interval.as_millis(), 100, 600_000);
-        range("chat.receipt_interval (ms)", chat.receipt_interval.as_millis(), 50, 60_000);
-        range("chat.receipt_queue", chat.receipt_queue as u128, 1, 10_000_000);
         problems
     }
 }

@@ -211,6 +211,25 @@ async fn who_may_not_send_may_not_type_and_is_told_why() {
 }
 
 #[tokio::test]
+async fn who_was_muted_or_blocked_may_not_type_either() {
+    let server = Server::start();
+    let (mut ana, _of_ana) = room(&server, &["ben"]).await;
+    let mut ben = server.user("ben").await;
+    let request = wire::GetDirectRoomRequest { user_id: "ben".into() };
+    let direct = ana.rooms.get_direct_room(request).await.unwrap().into_inner().room.unwrap().room.unwrap().room_id;
+    ben.chat.set_typing(set(&direct, true)).await.unwrap();
+    let seconds = i64::try_from(jsonwebtoken::get_current_timestamp()).unwrap() + 60;
+    let muted_until = Some(prost_types::Timestamp { seconds, nanos: 0 });
+    let mute = wire::MuteMemberRequest { room_id: "general".into(), user_id: "ben".into(), muted_until };
+    ana.moderation.mute_member(mute).await.unwrap();
+    ana.moderation.block_user(wire::BlockUserRequest { user_id: "ben".into() }).await.unwrap();
+    for (room, reason) in [("general", "MEMBER_MUTED"), (&direct, "USER_BLOCKED")] {
+        let status = ben.chat.set_typing(set(room, true)).await.unwrap_err();
+        assert_eq!(error_of(&status), (Code::PermissionDenied, reason.into(), vec![]));
+    }
+}
+
+#[tokio::test]
 async fn a_word_is_answered_only_if_it_asks_for_it() {
     let server = Server::start();
     let (_ana, mut of_ana) = room(&server, &[]).await;

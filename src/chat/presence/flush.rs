@@ -34,7 +34,7 @@ impl Presence {
                 if changes.is_empty() {
                     break;
                 }
-                match self.write(self.node, &changes).await {
+                match self.write(&changes, None).await {
                     Ok(told) => {
                         self.dirty.lock().written(&changes);
                         self.tell(told).await;
@@ -49,12 +49,20 @@ impl Presence {
         }
     }
 
-    /// Writes changes of devices at a node. Answers the presence of the users for whom it changed what is told.
-    pub(super) async fn write(&self, node: NodeId, changes: &[Change]) -> Result<Vec<(UserKey, UserPresence)>> {
+    /// Writes changes of devices at this node, or at a dead one; nothing, if that one lives again. Answers the presence of
+    /// the users for whom it changed what is told.
+    pub(super) async fn write(&self, changes: &[Change], dead: Option<NodeId>) -> Result<Vec<(UserKey, UserPresence)>> {
+        // Never closed.
+        let _turn = self.writing.acquire().await;
         let mut tries = 1;
         loop {
-            let mut tx = self.db.begin().await?;
-            match store::presence::write(&mut tx, node, changes, self.clock.now()).await {
+            let (mut tx, now) = (self.db.begin().await?, self.clock.now());
+            if let Some(dead) = dead
+                && !store::presence::is_dead(&mut tx, dead, now).await?
+            {
+                return Ok(Vec::new());
+            }
+            match store::presence::write(&mut tx, dead.unwrap_or(self.node), changes, now).await {
                 Ok(told) => return tx.commit().await.map(|()| told),
                 Err(_) if tx.collided() && tries < TRIES => tries += 1,
                 Err(error) => return Err(error),

@@ -6,7 +6,10 @@ use tokio::time::Instant;
 
 use super::{COME_BACK, Presence, dirty::Change, flush::BATCH, user::Availability};
 use crate::{
-    chat::store::{self, presence::DeadNode},
+    chat::{
+        bulletin::NodeId,
+        store::{self, presence::DeadNode},
+    },
     error::Result,
 };
 
@@ -54,18 +57,24 @@ impl Presence {
             tracing::info!(%node, "a node is gone: so are its users' devices");
             loop {
                 let users = store::presence::users_at(&self.db, node, BATCH as u64).await?;
-                if users.is_empty() {
+                if users.is_empty() || !self.is_dead(node).await? {
                     break;
                 }
                 let gone = |user| Change { user, state: Availability::Offline, seen_at: expired_at };
                 let changes: Vec<Change> = users.into_iter().map(gone).collect();
-                let told = self.write(node, &changes).await?;
+                let told = self.write(&changes, Some(node)).await?;
                 self.tell(told).await;
                 self.renew().await?;
             }
             store::presence::bury(&self.db, node, self.clock.now()).await?;
         }
         Ok(())
+    }
+
+    /// Whether a node is still dead.
+    async fn is_dead(&self, node: NodeId) -> Result<bool> {
+        let mut tx = self.db.begin().await?;
+        store::presence::is_dead(&mut tx, node, self.clock.now()).await
     }
 
     /// On the way out: the node's users have a while to come back to another, and nothing is seen of it. Who does not is

@@ -30,7 +30,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::dirty::Change;
@@ -102,6 +105,8 @@ pub struct Presence {
     /// Whether there are other nodes that can be told.
     linked: bool,
     dirty: Mutex<Dirty>,
+    /// One transaction at a time: the database's few connections for writing are there for messages, too.
+    writing: Semaphore,
     /// The node is on its way out: its users are about to come back elsewhere, and who is there stays as it is.
     leaving: AtomicBool,
     looks: Looks,
@@ -135,6 +140,7 @@ impl Presence {
             encoder,
             clock,
             dirty: Mutex::default(),
+            writing: Semaphore::new(1),
             leaving: AtomicBool::new(false),
             looks,
             watched: Mutex::default(),

@@ -124,9 +124,14 @@ impl Presence {
 
     async fn set_status(&self, user: &UserKey, status_text: Option<String>) -> Result<()> {
         let Some(text) = status_text else { return Ok(()) };
-        let mut tx = self.db.begin().await?;
-        let changed = store::presence::set_status(&mut tx, user, text, self.clock.now()).await?;
-        tx.commit().await?;
+        let changed = {
+            // Never closed.
+            let _turn = self.writing.acquire().await;
+            let mut tx = self.db.begin().await?;
+            let changed = store::presence::set_status(&mut tx, user, text, self.clock.now()).await?;
+            tx.commit().await?;
+            changed
+        };
         if let Some(changed) = changed {
             self.tell(vec![(user.clone(), changed)]).await;
         }

@@ -76,6 +76,17 @@ pub(in crate::chat) async fn users_at(db: &Db, node: Uuid, limit: u64) -> Result
     db.fetch_all(statement, Args::new().with(node).with(limit)).await
 }
 
+/// Whether a node's time is still over; then it does not live again before the transaction ends, and finds that it was
+/// dead.
+pub(in crate::chat) async fn is_dead(tx: &mut Tx, node: Uuid, now: Timestamp) -> Result<bool> {
+    let lock = match tx.dialect() {
+        Dialect::ValueLists => "",
+        Dialect::ArraysAndLocks => "FOR UPDATE",
+    };
+    let statement = format!("SELECT expires_at FROM presence_nodes WHERE node_id = $1 AND expires_at <= $2 {lock}");
+    Ok(tx.fetch_optional::<(Timestamp,)>(&statement, Args::new().with(node).with(now)).await?.is_some())
+}
+
 /// Takes a dead node off, unless it lives again.
 pub(in crate::chat) async fn bury(db: &Db, node: Uuid, now: Timestamp) -> Result<()> {
     let mut tx = db.begin().await?;

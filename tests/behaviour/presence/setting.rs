@@ -42,6 +42,19 @@ async fn one_learns_only_of_those_with_whom_one_shares_a_room_in_the_order_of_th
 }
 
 #[tokio::test]
+async fn who_was_blocked_learns_nothing_of_who_blocked_them() {
+    let server = Server::start();
+    let mut ana = server.user("ana").await;
+    ana.create_room("general", RoomKind::Private, &["ben", "cy"]).await;
+    let ben = server.user("ben").await;
+    let block = relay_proto::chat::v1::BlockUserRequest { user_id: "ben".into() };
+    ana.moderation.block_user(block).await.unwrap();
+    let known = get(&ben, &["ana", "cy"]).await;
+    assert_eq!(known.iter().map(|presence| presence.user_id.as_str()).collect::<Vec<_>>(), ["cy"]);
+    assert_eq!(get(&ana, &["ben"]).await.len(), 1, "they still learn of whom they blocked");
+}
+
+#[tokio::test]
 async fn bad_calls_are_refused_with_their_field() {
     let server = Server::start();
     let mut ana = server.user("ana").await;
