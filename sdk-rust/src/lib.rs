@@ -28,6 +28,11 @@
 //! }
 //! ```
 //!
+//! What makes it a chat beside messages: [`mark_read`](Client::mark_read) and [`Unread`] for receipts and counts,
+//! [`typing`](Client::typing), [`watch_presence`](Client::watch_presence), [`search`](Client::search), mentions by
+//! [`OutgoingMessage::mention`], pins, bans, mutes and blocks. With the feature `sqlite` the module `offline` keeps what is
+//! to be sent and what was seen in a file.
+//!
 //! Types of the contract that need no wrapping ([`Message`], [`Room`], [`Member`], …) are those of `relay-proto`, whose
 //! comments are the reference of every limit. With the feature `tls` addresses may be `https`.
 

@@ -1,119 +1,125 @@
-//! The counts, event by event.
+//! The counts as `proto/fixtures/unread.json` has them.
 
 use relay_proto::chat::v1::{Mention, MentionRoom};
+use serde::Deserialize;
 
 use super::*;
+use crate::fixtures;
 
-fn counting() -> Unread {
-    Unread { user_id: "ana".into(), ..Unread::default() }
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fixture {
+    scenarios: Vec<Scenario>,
 }
 
-fn event(kind: RoomEventKind) -> Event {
-    Event::Room(RoomEvent { room_id: "r".into(), position: 1, occurred_at: None, actor_id: "ben".into(), kind })
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scenario {
+    name: String,
+    steps: Vec<Step>,
 }
 
-fn message(seq: u64, sender: &str, target: Option<Target>) -> Message {
-    let mentions = target.map(|target| Mention { offset: 0, length: 1, target: Some(target) });
-    let mentions = mentions.into_iter().collect();
-    Message { room_id: "r".into(), seq, sender_id: sender.into(), mentions, ..Message::default() }
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Step {
+    In(In),
+    Is(Option<Counts>),
 }
 
-fn created(seq: u64, sender: &str, target: Option<Target>) -> Event {
-    event(RoomEventKind::MessageCreated(message(seq, sender, target)))
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum In {
+    Membership(State),
+    Created(Sent),
+    Edited(Sent),
+    Deleted(u64),
+    Left(String),
+    MarkRead(u64),
 }
 
-fn to(user: &str) -> Option<Target> {
-    Some(Target::UserId(user.into()))
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    read_seq: u64,
+    last_seq: u64,
+    mentions: Vec<u64>,
+    #[serde(default)]
+    settings_version: u64,
+    #[serde(default)]
+    favourite: bool,
 }
 
-fn state(read_seq: u64, last_seq: u64, mentions: &[u64]) -> Event {
-    Event::Memberships(MembershipState {
-        room_id: "r".into(),
-        read_seq,
-        last_seq,
-        unread_mention_seqs: mentions.to_vec(),
-        ..MembershipState::default()
-    })
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sent {
+    seq: u64,
+    by: String,
+    /// User ids, or `@room`.
+    #[serde(default)]
+    mentions: Vec<String>,
 }
 
-/// Unread messages, and unread mentions.
-fn counts(unread: &Unread) -> (u64, Vec<u64>) {
-    let room = unread.room("r").unwrap();
-    (room.unread_count(), room.unread_mentions().collect())
-}
-
-#[test]
-fn messages_count_until_they_are_read_and_ones_own_reads_the_room() {
-    let mut unread = counting();
-    unread.apply(&state(2, 3, &[3]));
-    assert_eq!(counts(&unread), (1, vec![3]));
-    unread.apply(&created(4, "ben", to("ana")));
-    unread.apply(&created(5, "ben", Some(Target::Room(MentionRoom {}))));
-    unread.apply(&created(6, "ben", to("eve")));
-    assert_eq!(counts(&unread), (4, vec![3, 4, 5]));
-    unread.mark_read("r", 4);
-    assert_eq!(counts(&unread), (2, vec![5]));
-    unread.apply(&created(7, "ana", None));
-    assert_eq!(counts(&unread), (0, vec![]));
-}
-
-#[test]
-fn states_and_events_may_come_in_any_order() {
-    let mut unread = counting();
-    unread.apply(&created(4, "ben", to("ana")));
-    assert!(unread.room("r").is_none(), "the server has not told where the user is");
-    unread.apply(&state(2, 3, &[3]));
-    assert_eq!(counts(&unread), (2, vec![3, 4]));
-    unread.apply(&state(3, 3, &[]));
-    unread.apply(&state(1, 3, &[2, 3]));
-    assert_eq!(counts(&unread), (1, vec![4]));
-    unread.apply(&created(3, "ben", to("ana")));
-    assert_eq!(counts(&unread), (1, vec![4]), "a replay of what is read counts nothing");
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Counts {
+    unread: u64,
+    mentions: Vec<u64>,
+    favourite: Option<bool>,
 }
 
 #[test]
-fn edits_and_deletions_change_mentions_and_not_the_count() {
-    let mut unread = counting();
-    unread.apply(&state(0, 2, &[1]));
-    unread.apply(&event(RoomEventKind::MessageEdited(message(2, "ben", to("ana")))));
-    assert_eq!(counts(&unread), (2, vec![1, 2]));
-    unread.apply(&event(RoomEventKind::MessageEdited(message(1, "ben", None))));
-    unread.apply(&event(RoomEventKind::MessageDeleted { seq: 2, reason: String::new() }));
-    assert_eq!(counts(&unread), (2, vec![]));
+fn rooms_are_counted_as_the_scenarios_say() {
+    let fixture: Fixture = fixtures::read("unread.json");
+    assert!(!fixture.scenarios.is_empty());
+    for scenario in fixture.scenarios {
+        let mut unread = Unread { user_id: "ana".into(), ..Unread::default() };
+        for (number, step) in scenario.steps.into_iter().enumerate() {
+            let at = format!("{}, step {number}", scenario.name);
+            match step {
+                Step::In(input) => feed(&mut unread, input),
+                Step::Is(expected) => check(unread.room("r"), expected, &at),
+            }
+        }
+    }
 }
 
-#[test]
-fn the_newest_hundred_mentions_are_kept() {
-    let mut unread = counting();
-    unread.apply(&state(0, 0, &[]));
-    (1..=120).for_each(|seq| unread.apply(&created(seq, "ben", to("ana"))));
-    assert_eq!(counts(&unread), (120, (21..=120).collect()));
+fn check(room: Option<&UnreadRoom>, expected: Option<Counts>, at: &str) {
+    let seen = room.map(|room| (room.unread_count(), room.unread_mentions().collect::<Vec<_>>()));
+    assert_eq!(seen, expected.as_ref().map(|counts| (counts.unread, counts.mentions.clone())), "{at}");
+    if let (Some(room), Some(favourite)) = (room, expected.and_then(|counts| counts.favourite)) {
+        assert_eq!(room.settings().favourite, favourite, "{at}");
+    }
 }
 
-#[test]
-fn settings_go_by_their_version() {
-    let with = |version, favourite| {
-        Event::Memberships(MembershipState {
-            room_id: "r".into(),
-            settings: Some(RoomSettings { favourite, ..RoomSettings::default() }),
-            settings_version: version,
-            ..MembershipState::default()
-        })
+fn feed(unread: &mut Unread, input: In) {
+    let kind = match input {
+        In::Membership(State { read_seq, last_seq, mentions, settings_version, favourite }) => {
+            return unread.apply(&Event::Memberships(MembershipState {
+                room_id: "r".into(),
+                read_seq,
+                last_seq,
+                unread_mention_seqs: mentions,
+                settings: Some(RoomSettings { favourite, ..RoomSettings::default() }),
+                settings_version,
+                ..MembershipState::default()
+            }));
+        }
+        In::MarkRead(seq) => return unread.mark_read("r", seq),
+        In::Created(sent) => RoomEventKind::MessageCreated(message(sent)),
+        In::Edited(sent) => RoomEventKind::MessageEdited(message(sent)),
+        In::Deleted(seq) => RoomEventKind::MessageDeleted { seq, reason: String::new() },
+        In::Left(user_id) => RoomEventKind::MemberLeft { user_id, banned: false },
     };
-    let mut unread = counting();
-    unread.apply(&with(2, true));
-    unread.apply(&with(1, false));
-    assert!(unread.room("r").unwrap().settings().favourite);
-    unread.apply(&with(3, false));
-    assert!(!unread.room("r").unwrap().settings().favourite);
+    let (room_id, actor_id) = ("r".into(), "ben".into());
+    unread.apply(&Event::Room(RoomEvent { room_id, position: 1, occurred_at: None, actor_id, kind }));
 }
 
-#[test]
-fn a_room_that_the_user_left_counts_no_more() {
-    let mut unread = counting();
-    unread.apply(&state(0, 5, &[]));
-    unread.apply(&event(RoomEventKind::MemberLeft { user_id: "ben".into(), banned: false }));
-    assert!(unread.room("r").is_some());
-    unread.apply(&event(RoomEventKind::MemberLeft { user_id: "ana".into(), banned: true }));
-    assert!(unread.room("r").is_none());
+fn message(Sent { seq, by, mentions }: Sent) -> Message {
+    let target = |name: String| match name.as_str() {
+        "@room" => Target::Room(MentionRoom {}),
+        _ => Target::UserId(name),
+    };
+    let mention = |name| Mention { target: Some(target(name)), ..Mention::default() };
+    let mentions = mentions.into_iter().map(mention).collect();
+    Message { room_id: "r".into(), seq, sender_id: by, mentions, ..Message::default() }
 }

@@ -291,6 +291,10 @@ impl Publisher {
     /// their leaving.
     fn give(&self, topic: &Topic, piece: &Piece) {
         let room = room_of(topic);
+        if let Some(newest) = piece.newest_message() {
+            // Before anybody has it: whoever reports it is not to wait for the database.
+            self.parts.receipts.reaches(&room, newest);
+        }
         let mut start = piece.first();
         for (position, mark) in piece.marked() {
             match mark {
@@ -319,9 +323,6 @@ impl Publisher {
             }
         }
         self.publish(topic, piece, start, piece.last());
-        if let Some(newest) = piece.newest_message() {
-            self.parts.receipts.reaches(&room, newest);
-        }
         self.parts.hot.insert(&room, piece);
     }
 

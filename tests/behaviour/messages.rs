@@ -14,7 +14,10 @@ use crate::support::{Clients, Server, Stream, error_of, message};
 
 async fn get(clients: &mut Clients, room: &str, seq: u64) -> Result<Message, Status> {
     let got = clients.chat.get_message(GetMessageRequest { room_id: room.into(), seq }).await?;
-    Ok(got.into_inner().message.unwrap())
+    let mut message = got.into_inner().message.unwrap();
+    // How far it has come has tests of its own.
+    assert!(message.status.take().is_some());
+    Ok(message)
 }
 
 async fn edit(clients: &mut Clients, room: &str, seq: u64, text: &str) -> Result<Message, Status> {

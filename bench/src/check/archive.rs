@@ -1,6 +1,9 @@
 //! What the deployment itself says in the end, node by node: lists, members, counters.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use fastrand::Rng;
 use relay_proto::chat::v1::{
@@ -98,6 +101,16 @@ impl Archive<'_> {
     /// A room as a node tells it.
     pub(super) async fn told(&self, node: usize, room: &str) -> Result<Told, Error> {
         Ok(Told { messages: self.messages(node, room).await?, members: self.members(node, room).await? })
+    }
+
+    /// The seqs of all messages, by the ids that their senders chose.
+    pub(super) async fn written(&self) -> Result<HashMap<String, u64>, Error> {
+        let mut written = HashMap::new();
+        for room in &self.rooms {
+            let messages = self.messages(0, room).await?;
+            written.extend(messages.into_iter().map(|message| (message.client_message_id, message.seq)));
+        }
+        Ok(written)
     }
 
     /// The room itself.

@@ -2,7 +2,7 @@
 //! streams must say then follows.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -24,7 +24,7 @@ use super::{
     caller::{self, Caller, Refusal},
     cast::User,
     judge::Log,
-    ledger::{Sent, now},
+    ledger::{Moment, Sent},
     reader::Reader,
     receipt::Cursor,
     subscriber::RoomEnd,
@@ -46,6 +46,8 @@ pub(super) struct Closing<'a> {
     pub(super) stage: &'a Arc<Stage>,
     pub(super) owner: &'a Caller,
     pub(super) ends: &'a BTreeMap<String, RoomEnd>,
+    /// The seqs of all messages that are there, by their senders' ids.
+    pub(super) written: HashMap<String, u64>,
 }
 
 impl Closing<'_> {
@@ -74,13 +76,29 @@ impl Closing<'_> {
             let before = self.stage.receipts.highest_report(&user.name, room);
             let newest = Cursor { delivered: end.seq, read: end.seq };
             let cursor = if random.bool() { newest } else { before };
-            let moved = (cursor.read > before.read).then(now);
             if cursor.delivered > 0 {
                 reader.report(room, cursor).await;
             }
-            dues.push((room.clone(), Due { cursor, moved }));
+            dues.push((room.clone(), Due { cursor, moved: self.first_moved(&user.name, room, cursor) }));
         }
         (user.name.clone(), dues)
+    }
+
+    /// A moment before which a member's cursor was not at `cursor`: neither reports nor messages of theirs had moved it there.
+    fn first_moved(&self, user: &str, room: &str, cursor: Cursor) -> Moment {
+        let (records, cursors) = (self.stage.ledger.records(), self.stage.receipts.cursors());
+        let own = |one_user: &str, one_room: &str| one_user == user && one_room == room;
+        let sent = records.sent.iter().filter(|sent| own(&sent.user, &sent.room));
+        let sent = sent.filter_map(|sent| {
+            let seq = *self.written.get(&sent.id)?;
+            Some((sent.began, Cursor { delivered: seq, read: seq }))
+        });
+        let reported = cursors.reports.iter().filter(|report| own(&report.user, &report.room));
+        let moves: Vec<_> = reported.map(|report| (report.began, report.cursor)).chain(sent).collect();
+        let first = |reaches: &dyn Fn(Cursor) -> bool| {
+            moves.iter().filter(|(_, to)| reaches(*to)).map(|(began, _)| *began).min().unwrap_or(0)
+        };
+        first(&|to| to.delivered >= cursor.delivered).max(first(&|to| to.read >= cursor.read))
     }
 
     /// Who is there: everybody who has a subscriber, and the visitors who stayed.

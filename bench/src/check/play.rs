@@ -107,7 +107,7 @@ pub(super) async fn run(
         last_words.send(&room.id).await;
     }
     let ends = archive.ends().await?;
-    let closing = Closing { stage, owner: &owner, ends: &ends };
+    let closing = Closing { stage, owner: &owner, ends: &ends, written: archive.written().await? };
     let last = closing.report(&settled, random).await?;
     let deadline = Instant::now() + CONVERGENCE;
     let late = deadline + CONVERGENCE;

@@ -8,7 +8,10 @@ use std::{
 };
 
 use fastrand::Rng;
-use relay_proto::{chat::v1::UpdateReceiptsRequest, error::v1::Error as WireError};
+use relay_proto::{
+    chat::v1::UpdateReceiptsRequest,
+    error::v1::{Error as WireError, ErrorReason},
+};
 use relay_sdk::Client;
 use tokio::{
     sync::watch,
@@ -138,7 +141,7 @@ impl Subscriber {
                 }
                 _ = goal.changed(), if !over => {}
                 () = sleep_until(arrived.unwrap_or_else(Instant::now)), if over && arrived.is_some() => return true,
-                () = sleep_until(report), if stream.has_way_up() && !settled => {
+                () = sleep_until(report), if stream.has_way_up() && report < self.stage.until => {
                     self.report(&stream);
                     report = self.next_report();
                 }
@@ -188,6 +191,8 @@ impl Subscriber {
             (Ok(place), None) => return self.stage.receipts.reported(place),
             // It may be tried again: the next report says more anyway.
             (Ok(_), Some(error)) if error.retry_after.is_some() => return,
+            // A guest may have been removed meanwhile.
+            (Ok(_), Some(error)) if !self.view.steady && is_outside(&error) => return,
             (_, error) => format!("{}: report {id} was answered with {error:?}", self.view.at()),
         };
         self.stage.violations.add(Promise::Contract, what);
@@ -269,4 +274,9 @@ impl Subscriber {
     fn next_disruption(&mut self) -> Instant {
         Instant::now() + Duration::from_millis(self.random.u64(300..2_500))
     }
+}
+
+/// Whether it says that the caller is not in the room.
+fn is_outside(error: &WireError) -> bool {
+    matches!(error.reason(), ErrorReason::NotAMember | ErrorReason::RoomNotFound)
 }

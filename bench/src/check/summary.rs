@@ -40,6 +40,8 @@ pub(super) struct Figures {
     /// Reports of receipts that were answered, and receipts that streams and lists told.
     pub(super) reported: usize,
     pub(super) receipts: usize,
+    /// Those that a higher one had overtaken.
+    pub(super) overtaken: usize,
     pub(super) lists: usize,
     pub(super) visits: usize,
     pub(super) presences: usize,
@@ -60,6 +62,7 @@ impl Figures {
             skipped: records.skips.iter().filter(|skip| skip.ending.acknowledged()).count(),
             reported: receipts.reports.iter().filter(|report| report.answered).count(),
             receipts: receipts.words,
+            overtaken: outcome.views.iter().map(|view| view.words.setbacks.len()).sum(),
             lists: receipts.lists,
             visits: outcome.visits,
             presences: outcome.views.iter().map(|view| view.words.presences).sum(),
@@ -87,6 +90,7 @@ impl Figures {
         self.skipped += other.skipped;
         self.reported += other.reported;
         self.receipts += other.receipts;
+        self.overtaken += other.overtaken;
         self.lists += other.lists;
         self.visits += other.visits;
         self.presences += other.presences;
@@ -119,6 +123,7 @@ impl Figures {
             ("numbers skipped", self.skipped.to_string()),
             ("receipts reported", self.reported.to_string()),
             ("receipts on streams", self.receipts.to_string()),
+            ("overtaken by higher ones", self.overtaken.to_string()),
             ("lists of receipts", self.lists.to_string()),
             ("visits", self.visits.to_string()),
             ("presence on streams", self.presences.to_string()),

@@ -52,8 +52,8 @@ pub(super) struct LastWords {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Due {
     pub(super) cursor: Cursor,
-    /// When it was begun to be moved there. Streams that were open then are told.
-    pub(super) moved: Option<Moment>,
+    /// It was not there before this. Streams that were open then are told.
+    pub(super) moved: Moment,
 }
 
 impl Words {
@@ -143,9 +143,10 @@ impl Words {
             let dues = last.cursors.get(room);
             for (member, due) in dues.into_iter().flatten().filter(|(member, _)| *member != user) {
                 let told = self.cursors.get(&(room.clone(), member.clone())).map(|sight| sight.cursor);
-                let silent = told.is_none() && due.moved.is_none_or(|moved| moved < since);
+                // Words about what was before may still come to a younger one.
+                let is_older = since < due.moved;
                 let reached = told.is_some_and(|told| told.reaches(due.cursor));
-                if !silent && !reached && !self.partial.contains(room) {
+                if is_older && !reached && !self.partial.contains(room) {
                     return Some(format!("of {member} in {room} it was told {told:?}; it is {due:?}"));
                 }
             }

@@ -24,7 +24,9 @@ const PACE: Duration = Duration::from_millis(20);
 /// How long a turn runs before it is measured: what the turn before left is written by then.
 const SETTLE: Duration = Duration::from_millis(1500);
 /// How long a turn is measured.
-const TURN: Duration = Duration::from_secs(2);
+const TURN: Duration = Duration::from_secs(3);
+/// What is reported last is written within this.
+const WRITTEN: Duration = Duration::from_secs(1);
 /// What Relay says of its own writes.
 const UPDATES: &str = "relay_receipt_updates";
 
@@ -70,7 +72,7 @@ pub(super) async fn run(cluster: Cluster, args: &Args, report: &mut Report) -> R
     }
     drop((publisher, readers));
     let written = cluster.database().rows_updated("members").await? - before;
-    let reporting = rounds as f64 * (SETTLE + TURN).as_secs_f64() * args.subscribers as f64;
+    let reporting = rounds as f64 * (SETTLE + TURN + WRITTEN).as_secs_f64() * args.subscribers as f64;
     let [quiet, busy] = kinds.map(Kind::finish);
     let share = quiet.0.per_operation(quiet.0.server_us).zip(busy.0.per_operation(busy.0.server_us));
     add("nobody reports", &quiet, args, report);

@@ -1,11 +1,9 @@
-//! What the user types: messages and commands, carried out one after another.
-
-use futures_util::TryStreamExt as _;
-use relay_sdk::{Client, Error, OutgoingMessage};
-use tokio::sync::mpsc;
+//! What a line means: a message, or a command.
 
 /// The commands, for whoever types one that is none.
-pub(crate) const HELP: &str = "/react SEQ EMOJI, /edit SEQ TEXT, /delete SEQ, /members, /leave, /quit";
+pub(crate) const HELP: &str = "/react SEQ EMOJI, /edit SEQ TEXT, /delete SEQ [WHY], /reply SEQ TEXT, /pin SEQ, /unpin SEQ, \
+    /pins, /status SEQ, /search WORDS, /who, /members, /rooms, /offline, /retry, /drop, /away, /back, /say-status TEXT, \
+    /mute USER SECONDS, /ban USER, /unban USER, /block USER, /unblock USER, /leave, /quit";
 
 /// One line of input.
 #[derive(Debug, PartialEq)]
@@ -16,6 +14,8 @@ pub(crate) enum Line {
     Do(Command),
     /// To be carried out, and then the program ends.
     Last(Command),
+    /// How many messages are unread in which room: it is known here.
+    Rooms,
     /// The program ends once everything before is carried out.
     Quit,
     /// Looks like a command, and is none.
@@ -26,10 +26,25 @@ pub(crate) enum Line {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Command {
     Say(String),
+    Reply(u64, String),
     React(u64, String),
     Edit(u64, String),
-    Delete(u64),
+    Delete(u64, String),
+    Pin(u64),
+    Unpin(u64),
+    Pins,
+    Status(u64),
+    Search(String),
+    Who,
     Members,
+    Offline,
+    /// What to do with refused messages: try again, or give up.
+    Refused(bool),
+    Away(bool),
+    SayStatus(String),
+    Mute(String, u64),
+    Ban(String, bool),
+    Block(String, bool),
     Leave,
 }
 
@@ -39,74 +54,62 @@ impl Line {
         if line.is_empty() {
             return Self::Empty;
         }
-        if !line.starts_with('/') {
-            return Self::Do(Command::Say(line.to_owned()));
+        let Some(command) = line.strip_prefix('/') else { return Self::Do(Command::Say(line.to_owned())) };
+        let (name, rest) = command.split_once(' ').unwrap_or((command, ""));
+        let rest = rest.trim();
+        match (name, rest) {
+            ("rooms", "") => return Self::Rooms,
+            ("quit", "") => return Self::Quit,
+            ("leave", "") => return Self::Last(Command::Leave),
+            _ => {}
         }
-        let mut words = line.splitn(3, ' ');
-        let name = words.next().unwrap_or_default();
-        let seq = words.next().and_then(|word| word.parse().ok());
-        let rest = words.next().map(str::to_owned);
-        match (name, seq, rest) {
-            ("/react", Some(seq), Some(emoji)) => Self::Do(Command::React(seq, emoji)),
-            ("/edit", Some(seq), Some(text)) => Self::Do(Command::Edit(seq, text)),
-            ("/delete", Some(seq), None) => Self::Do(Command::Delete(seq)),
-            ("/members", None, None) => Self::Do(Command::Members),
-            ("/leave", None, None) => Self::Last(Command::Leave),
-            ("/quit", None, None) => Self::Quit,
-            _ => Self::Unclear,
-        }
+        Self::plain(name, rest)
+            .or_else(|| Self::about_message(name, rest))
+            .or_else(|| Self::about_user(name, rest))
+            .map_or(Self::Unclear, Self::Do)
     }
-}
 
-/// What became of all commands.
-#[derive(Default)]
-pub(crate) struct Done {
-    /// The number of the last message that was written.
-    pub(crate) last: u64,
-    pub(crate) failures: usize,
-}
-
-/// Carries out commands in order until no more can come.
-pub(crate) async fn carry_out(
-    client: Client,
-    room: String,
-    mut commands: mpsc::Receiver<Command>,
-    say: impl Fn(String),
-) -> Done {
-    let mut done = Done::default();
-    while let Some(command) = commands.recv().await {
-        match carry_out_one(&client, &room, command, &say).await {
-            Ok(Some(seq)) => done.last = seq,
-            Ok(None) => {}
-            Err(error) => {
-                done.failures += 1;
-                say(format!("failed: {error}"));
-            }
-        }
+    fn plain(name: &str, rest: &str) -> Option<Command> {
+        Some(match (name, rest) {
+            ("search", words) if !words.is_empty() => Command::Search(words.to_owned()),
+            ("say-status", text) => Command::SayStatus(text.to_owned()),
+            ("pins", "") => Command::Pins,
+            ("who", "") => Command::Who,
+            ("members", "") => Command::Members,
+            ("offline", "") => Command::Offline,
+            ("retry", "") => Command::Refused(true),
+            ("drop", "") => Command::Refused(false),
+            ("away", "") => Command::Away(true),
+            ("back", "") => Command::Away(false),
+            _ => return None,
+        })
     }
-    done
-}
 
-async fn carry_out_one(
-    client: &Client,
-    room: &str,
-    command: Command,
-    say: &impl Fn(String),
-) -> Result<Option<u64>, Error> {
-    match command {
-        Command::Say(text) => return Ok(Some(client.send(OutgoingMessage::text(room, text)).await?.seq)),
-        Command::React(seq, emoji) => client.react((room, seq), emoji).await?,
-        Command::Edit(seq, text) => drop(client.edit((room, seq), text).await?),
-        Command::Delete(seq) => client.delete((room, seq)).await?,
-        Command::Members => {
-            let mut members = client.list_members_all(room);
-            while let Some(member) = members.try_next().await? {
-                say(format!("{} ({:?})", member.user_id, member.role()));
-            }
-        }
-        Command::Leave => client.leave_room(room).await?,
+    fn about_message(name: &str, rest: &str) -> Option<Command> {
+        let (seq, text) = rest.split_once(' ').unwrap_or((rest, ""));
+        let (seq, text) = (seq.parse().ok()?, text.trim().to_owned());
+        Some(match (name, text.is_empty()) {
+            ("delete", _) => Command::Delete(seq, text),
+            ("react", false) => Command::React(seq, text),
+            ("edit", false) => Command::Edit(seq, text),
+            ("reply", false) => Command::Reply(seq, text),
+            ("pin", true) => Command::Pin(seq),
+            ("unpin", true) => Command::Unpin(seq),
+            ("status", true) => Command::Status(seq),
+            _ => return None,
+        })
     }
-    Ok(None)
+
+    fn about_user(name: &str, rest: &str) -> Option<Command> {
+        let (user, text) = rest.split_once(' ').unwrap_or((rest, ""));
+        let user = Some(user.to_owned()).filter(|user| !user.is_empty())?;
+        Some(match (name, text) {
+            ("mute", seconds) => Command::Mute(user, seconds.parse().ok()?),
+            ("ban" | "unban", "") => Command::Ban(user, name == "ban"),
+            ("block" | "unblock", "") => Command::Block(user, name == "block"),
+            _ => return None,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -118,11 +121,16 @@ mod tests {
         assert_eq!(Line::read(" hi there "), Line::Do(Command::Say("hi there".into())));
         assert_eq!(Line::read("/react 3 👍"), Line::Do(Command::React(3, "👍".into())));
         assert_eq!(Line::read("/edit 3 a new text"), Line::Do(Command::Edit(3, "a new text".into())));
-        assert_eq!(Line::read("/delete 3"), Line::Do(Command::Delete(3)));
+        assert_eq!(Line::read("/delete 3"), Line::Do(Command::Delete(3, String::new())));
+        assert_eq!(Line::read("/delete 3 off topic"), Line::Do(Command::Delete(3, "off topic".into())));
+        assert_eq!(Line::read("/search a \"b c\""), Line::Do(Command::Search("a \"b c\"".into())));
+        assert_eq!(Line::read("/mute eve 60"), Line::Do(Command::Mute("eve".into(), 60)));
+        assert_eq!(Line::read("/unblock eve"), Line::Do(Command::Block("eve".into(), false)));
         assert_eq!(Line::read("/leave"), Line::Last(Command::Leave));
+        assert_eq!(Line::read("/rooms"), Line::Rooms);
         assert_eq!(Line::read("/quit"), Line::Quit);
         assert_eq!(Line::read("  "), Line::Empty);
-        for unclear in ["/delete", "/delete x", "/edit 3", "/dance"] {
+        for unclear in ["/delete", "/delete x", "/edit 3", "/pin 3 4", "/mute eve", "/search", "/ban", "/dance"] {
             assert_eq!(Line::read(unclear), Line::Unclear, "{unclear}");
         }
     }

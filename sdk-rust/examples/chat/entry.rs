@@ -16,14 +16,21 @@ pub(crate) struct Args {
     pub(crate) user: String,
     pub(crate) room: String,
     pub(crate) url: String,
+    /// The file of the outbox and cache.
+    #[allow(dead_code, reason = "the bot has none")]
+    pub(crate) store: Option<String>,
     token: Option<String>,
 }
 
 impl Args {
     /// Reads the command line of the example `name`. The token may also stand in the environment as RELAY_TOKEN.
     pub(crate) fn read(name: &str) -> Result<Self, Failure> {
-        let usage = || format!("usage: {name} --user USER --room ROOM [--url http://127.0.0.1:8080] [--token TOKEN]");
-        let (mut user, mut room, mut url, mut token) = (None, None, None, env::var("RELAY_TOKEN").ok());
+        let usage = || {
+            let optional = "[--url http://127.0.0.1:8080] [--token TOKEN] [--store FILE]";
+            format!("usage: {name} --user USER --room ROOM {optional}")
+        };
+        let (mut user, mut room, mut url, mut store) = (None, None, None, None);
+        let mut token = env::var("RELAY_TOKEN").ok();
         let mut words = env::args().skip(1);
         while let Some(word) = words.next() {
             let slot = match word.as_str() {
@@ -31,6 +38,7 @@ impl Args {
                 "--room" => &mut room,
                 "--url" => &mut url,
                 "--token" => &mut token,
+                "--store" => &mut store,
                 _ => return Err(usage().into()),
             };
             *slot = Some(words.next().ok_or_else(usage)?);
@@ -39,6 +47,7 @@ impl Args {
             user: user.ok_or_else(usage)?,
             room: room.ok_or_else(usage)?,
             url: url.unwrap_or_else(|| "http://127.0.0.1:8080".to_owned()),
+            store,
             token,
         })
     }

@@ -94,7 +94,7 @@ impl OutgoingMessage {
     }
 
     /// Puts the message into a lane of the user's in the room, under this number: 1, 2, 3, … The server writes a lane in the
-    /// order of the numbers, whatever order they come in. The [outbox](crate::offline) does this by itself.
+    /// order of the numbers, whatever order they come in. The outbox of the feature `sqlite` does this by itself.
     pub fn lane(mut self, lane_id: impl Into<String>, client_seq: u64) -> Self {
         self.0.lane_id = lane_id.into();
         self.0.client_seq = client_seq;

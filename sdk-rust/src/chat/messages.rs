@@ -26,7 +26,9 @@ impl Client {
         };
         self.typing_is_over(message.room_id());
         let answer = self.call_send(message.into_request(), send).await?;
-        answer.receipt.ok_or_else(|| Error::missing("receipt"))
+        let receipt = answer.receipt.ok_or_else(|| Error::missing("receipt"))?;
+        self.has_sent(&receipt.room_id, receipt.seq);
+        Ok(receipt)
     }
 
     /// Sends 1 to 100 messages, which are written in this order. Each succeeds or fails by itself: the answer has a

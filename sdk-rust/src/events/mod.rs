@@ -59,6 +59,8 @@ pub struct Events {
     client: Option<Client>,
     /// The user, once a stream has said.
     user_id: String,
+    /// Whether the stream is open and has not told all yet.
+    opening: bool,
     /// Whether the last item was yielded.
     over: bool,
 }
@@ -70,7 +72,7 @@ impl Events {
         let (tokens, live) = (tap.tokens.clone(), client.shared_live());
         let driver = Driver { dial: tap, tokens, machine, events, live, token: None };
         let driver = client.runtime().spawn(driver.run()).abort_handle();
-        Self { incoming, positions, driver, client: Some(client), user_id: String::new(), over: false }
+        Self { incoming, positions, driver, client: Some(client), user_id: String::new(), opening: false, over: false }
     }
 
     /// The next item, or `None` after the last. Nothing is lost when the future is dropped while it waits.
@@ -93,7 +95,19 @@ impl Events {
 
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Connected(session) => self.user_id.clone_from(&session.user_id),
+            Event::Connected(session) => {
+                self.user_id.clone_from(&session.user_id);
+                self.opening = true;
+                if let Some(client) = self.client.as_ref().filter(|client| !client.settings().memberships) {
+                    client.is_held_unknown();
+                }
+            }
+            Event::CaughtUp => self.opening = false,
+            Event::Memberships(state) if self.opening => {
+                if let Some(client) = &self.client {
+                    client.is_held(state);
+                }
+            }
             Event::Room(event) => {
                 machine::hold(&mut self.positions, &event.room_id, event.position);
                 self.report(event);
@@ -172,6 +186,7 @@ mod tests {
             driver: gone,
             client: None,
             user_id: String::new(),
+            opening: false,
             over: false,
         }
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use relay_proto::chat::v1::{UpdateReceiptsRequest, connect_request::Frame as Up};
+use relay_proto::chat::v1::{MembershipState, UpdateReceiptsRequest, connect_request::Frame as Up};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until},
@@ -87,9 +87,31 @@ impl Client {
         }
     }
 
+    /// A message of the user's own was written, which reads its room up to it: the server knows.
+    pub(crate) fn has_sent(&self, room_id: &str, seq: u64) {
+        self.live().receipts.state().has_sent(room_id, seq);
+    }
+
+    /// The server has told what it holds, at the opening of a stream. After a crash that may be less than it knew: it is
+    /// told again.
+    pub(crate) fn is_held(&self, state: &MembershipState) {
+        let held = Cursors { delivered: state.delivered_seq, read: state.read_seq };
+        self.work_if(|receipts| receipts.is_held(&state.room_id, held));
+    }
+
+    /// A stream was opened that does not tell what the server holds: it is told all again.
+    pub(crate) fn is_held_unknown(&self) {
+        self.work_if(State::all_again);
+    }
+
     fn mark(&self, room_id: &str, cursors: Cursors) {
+        self.work_if(|receipts| receipts.mark(room_id, cursors));
+    }
+
+    /// Changes something, and tells the server if need be.
+    fn work_if(&self, change: impl FnOnce(&mut State) -> bool) {
         let mut state = self.live().receipts.state();
-        if !state.mark(room_id, cursors) || state.working {
+        if !change(&mut state) || state.working {
             return;
         }
         state.working = true;
@@ -144,11 +166,33 @@ impl State {
             Some(room) => room,
             None => self.rooms.entry(room_id.to_owned()).or_default(),
         };
-        if room.told.max(cursors) == room.told {
+        let known = room.pending.map_or(room.told, |pending| room.told.max(pending));
+        if known.max(cursors) == known {
             return false;
         }
         room.pending = Some(room.pending.map_or(cursors, |pending| pending.max(cursors)));
         true
+    }
+
+    fn has_sent(&mut self, room_id: &str, seq: u64) {
+        let room = self.rooms.entry(room_id.to_owned()).or_default();
+        room.told = room.told.max(Cursors { delivered: seq, read: seq });
+    }
+
+    /// Answers whether the server has lost something, and is to be told.
+    fn is_held(&mut self, room_id: &str, held: Cursors) -> bool {
+        let Some(room) = self.rooms.get_mut(room_id) else { return false };
+        if room.told.max(held) == held {
+            return false;
+        }
+        room.again();
+        true
+    }
+
+    /// Answers whether the server is to be told something.
+    fn all_again(&mut self) -> bool {
+        self.rooms.values_mut().for_each(Room::again);
+        !self.rooms.is_empty()
     }
 
     /// When the next room may be told of. `None`: the server knows all, and nobody works any more.
@@ -186,6 +230,12 @@ impl State {
 }
 
 impl Room {
+    /// What the server knew, it is to be told again.
+    fn again(&mut self) {
+        let told = std::mem::take(&mut self.told);
+        self.pending = Some(self.pending.map_or(told, |pending| pending.max(told)));
+    }
+
     /// When it may be told of, seen from now.
     fn due(&self, now: Instant) -> Instant {
         self.last.map_or(now, |last| last + INTERVAL)
@@ -205,7 +255,7 @@ mod tests {
     async fn of_many_marks_the_newest_is_told_and_the_next_half_a_second_later() {
         let mut state = State::default();
         assert!(
-            state.mark("r", read(3)) && state.mark("r", Cursors { delivered: 9, read: 0 }) && state.mark("r", read(2))
+            state.mark("r", read(3)) && state.mark("r", Cursors { delivered: 9, read: 0 }) && !state.mark("r", read(2))
         );
         let now = Instant::now();
         assert_eq!(state.take(now), [("r".to_owned(), Cursors { delivered: 9, read: 3 })]);
@@ -216,6 +266,17 @@ mod tests {
         assert_eq!(state.next_due(), Some(now + INTERVAL));
         assert_eq!(state.take(now + INTERVAL).len(), 1);
         assert_eq!(state.next_due(), None);
+    }
+
+    #[test]
+    fn what_the_server_lost_in_a_crash_is_told_again() {
+        let mut state = State::default();
+        assert!(!state.is_held("r", read(1)), "nothing is known of this room here");
+        state.has_sent("r", 7);
+        assert!(!state.is_held("r", read(8)));
+        assert!(state.is_held("r", read(2)));
+        assert_eq!(state.rooms["r"].pending, Some(read(7)));
+        assert!(!state.mark("r", read(0)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -272,7 +272,9 @@ async fn send(client: &Client, request: SendMessageRequest) -> Result<SendReceip
         let mut chat = client.chat();
         async move { chat.send_message(request).await }
     };
-    client.call_once(request, send).await?.receipt.ok_or_else(|| Error::missing("receipt"))
+    let receipt = client.call_once(request, send).await?.receipt.ok_or_else(|| Error::missing("receipt"))?;
+    client.has_sent(&receipt.room_id, receipt.seq);
+    Ok(receipt)
 }
 
 async fn skip(shared: &Shared, room_id: &str, generation: u64, number: u64) -> Result<(), Error> {

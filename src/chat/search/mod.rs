@@ -24,6 +24,8 @@ pub use indexer::{Indexer, IndexerOptions};
 pub use query::{MAX_QUERY_BYTES, MAX_QUERY_WORDS};
 pub(super) use query::{Part, Query};
 pub(super) use terms::Term;
+#[cfg(test)]
+pub(super) use terms::terms;
 
 use super::{
     Chat,

@@ -189,3 +189,55 @@ pub(in crate::chat) async fn behind(
     let last = rooms.last().map(|(room, _)| room.clone());
     Ok((last, rooms.into_iter().filter(|(_, (behind,))| *behind > 0).map(|(room, _)| room).collect()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        chat::search::terms,
+        config::{self, Overrides},
+        id::{ProjectId, RoomId},
+    };
+
+    fn entry(seq: u64, text: &str) -> Entry {
+        let sender = UserId::parse("ana", "user").unwrap();
+        Entry { seq, sender, sent_at: Timestamp(seq as i64), terms: terms(text) }
+    }
+
+    async fn count(db: &Db, what: &str) -> i64 {
+        db.fetch_optional::<(i64,)>(&format!("SELECT COUNT(*) FROM {what}"), Args::new()).await.unwrap().unwrap().0
+    }
+
+    #[tokio::test]
+    async fn entries_come_change_and_go_with_their_room() {
+        let config = config::load(&Overrides::default(), std::iter::empty()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&config.database, folder.path(), Default::default()).await.unwrap();
+        let project = ProjectId::parse("default", "project").unwrap();
+        let [gone, kept] = ["gone", "kept"].map(|name| RoomKey::new(&project, RoomId::parse(name, "room").unwrap()));
+        let mut tx = db.begin().await.unwrap();
+        for room in [&gone, &kept] {
+            assert_eq!(lock(&mut tx, room).await.unwrap(), 0);
+            insert(&mut tx, room, &[entry(1, "one word"), entry(2, "!"), entry(3, "two words")]).await.unwrap();
+            advance(&mut tx, room, 3, Timestamp(3)).await.unwrap();
+            assert_eq!(lock(&mut tx, room).await.unwrap(), 3);
+        }
+        replace(&mut tx, &gone, entry(1, "another")).await.unwrap();
+        replace(&mut tx, &gone, entry(2, "some")).await.unwrap();
+        replace(&mut tx, &kept, entry(3, "")).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(count(&db, "search_messages").await, 4);
+        assert_eq!(count(&db, "search_index WHERE search_index MATCH 'word'").await, 1);
+        assert_eq!(count(&db, "search_index WHERE search_index MATCH 'another OR some'").await, 2);
+        let mut tx = db.begin().await.unwrap();
+        let mut rounds = 0;
+        while erase(&mut tx, &gone, 2).await.unwrap() {
+            rounds += 1;
+        }
+        tx.commit().await.unwrap();
+        assert_eq!(rounds, 3, "two entries, one, the place");
+        assert_eq!(count(&db, "search_messages").await, 1);
+        assert_eq!(count(&db, "search_index WHERE search_index MATCH 'another OR some OR two'").await, 0);
+        assert_eq!(count(&db, "search_rooms").await, 1);
+    }
+}

@@ -144,3 +144,50 @@ pub(in crate::chat) async fn forget_oldest(tx: &mut Tx, key: &LaneKey) -> Result
           ORDER BY updated_at DESC, lane_id DESC LIMIT $4)";
     tx.execute(statement, by_room(&key.room).with(&key.sender).with(MAX_LANES)).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        chat::store::events::erase_deleted,
+        config::{self, Overrides},
+        id::{ProjectId, RoomId, RoomKey, UserId},
+    };
+
+    fn key(room: &str, lane: &str) -> LaneKey {
+        let room = RoomKey {
+            project: ProjectId::parse("default", "project").unwrap(),
+            room: RoomId::parse(room, "room").unwrap(),
+        };
+        LaneKey { room, sender: UserId::parse("ana", "user").unwrap(), lane: lane.into() }
+    }
+
+    #[tokio::test]
+    async fn lanes_are_kept_as_they_are_until_their_room_is_erased() {
+        let config = config::load(&Overrides::default(), std::iter::empty()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&config.database, folder.path(), Arc::default()).await.unwrap();
+        let (phone, desk, other) = (key("r", "phone"), key("r", "desk"), key("q", "phone"));
+        let mut lane = Lane { last: 7, ..Lane::default() };
+        lane.missing.insert(2, 3);
+        lane.skipped.insert(9, 12);
+        let mut tx = db.begin().await.unwrap();
+        let rooms = "INSERT INTO rooms (project_id, room_id, kind, title, description, created_by, created_at, updated_at, \
+             deleted_at, last_activity_at, last_seq, last_position, member_count) \
+             VALUES ('default', 'r', 1, '', '', 'ana', 1, 1, 1, 1, 0, 0, 0)";
+        tx.execute(rooms, Args::new()).await.unwrap();
+        let moved = [(&phone, &lane), (&desk, &Lane::default()), (&other, &lane)];
+        for now in [1, 2] {
+            write(&mut tx, &moved, Timestamp(now)).await.unwrap();
+        }
+        let none = key("r", "none");
+        let stored = read(&mut tx, &[&none, &desk, &phone]).await.unwrap();
+        assert_eq!(stored, [None, Some(Lane::default()), Some(lane.clone())]);
+        while erase_deleted(&mut tx, Timestamp(3), 1).await.unwrap() {}
+        assert_eq!(read(&mut tx, &[&phone, &desk, &other]).await.unwrap(), [None, None, Some(lane)]);
+        tx.commit().await.unwrap();
+        assert_eq!(last(&db, &[&phone, &other]).await.unwrap(), [(1, 7)]);
+    }
+}

@@ -171,3 +171,58 @@ pub(in crate::chat) async fn sent(tx: &mut Tx, members: &[(RoomKey, UserId)], no
     };
     tx.execute(&statement, args.with(now)).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        chat::store::events,
+        config::{self, Overrides},
+        id::{ProjectId, RoomId},
+    };
+
+    async fn open(folder: &std::path::Path) -> Db {
+        let config = config::load(&Overrides::default(), std::iter::empty()).unwrap();
+        Db::open(&config.database, folder, Arc::default()).await.unwrap()
+    }
+
+    fn room(name: &str) -> RoomKey {
+        RoomKey { project: ProjectId::parse("default", "project").unwrap(), room: RoomId::parse(name, "room").unwrap() }
+    }
+
+    #[tokio::test]
+    async fn bans_pins_and_restraints_go_with_their_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = open(folder.path()).await;
+        let mut tx = db.begin().await.unwrap();
+        for (name, deleted_at) in [("gone", Some(Timestamp(1))), ("here", None)] {
+            let statement = "INSERT INTO rooms (project_id, room_id, kind, title, description, created_by, created_at, \
+                 updated_at, last_activity_at, last_seq, last_position, member_count, deleted_at) \
+                 VALUES ($1, $2, 1, '', '', 'ana', 0, 0, 0, 0, 0, 0, $3)";
+            tx.execute(statement, by_room(&room(name)).with(deleted_at)).await.unwrap();
+            for i in 0..5_u64 {
+                let statement = "INSERT INTO pins (project_id, room_id, seq, pinned_by, pinned_at, position) \
+                     VALUES ($1, $2, $3, 'ana', 0, 0)";
+                tx.execute(statement, by_room(&room(name)).with(i)).await.unwrap();
+                let (user, at) = (UserId::parse(&format!("user-{i}"), "user").unwrap(), Timestamp(1));
+                let new = Ban { user: user.clone(), by: user.clone(), at, reason: String::new(), expires_at: None };
+                ban(&mut tx, &room(name), &new).await.unwrap();
+                let statement = "INSERT INTO restraints (project_id, room_id, user_id, ends_at) VALUES ($1, $2, $3, 9)";
+                tx.execute(statement, by_room(&room(name)).with(&user)).await.unwrap();
+            }
+        }
+        while events::erase_deleted(&mut tx, Timestamp(2), 2).await.unwrap() {}
+        for (name, left) in [("gone", 0), ("here", 5)] {
+            for table in ["pins", "bans", "restraints"] {
+                let statement = format!("SELECT COUNT(*) FROM {table} WHERE project_id = $1 AND room_id = $2");
+                let (count,): (i64,) = tx.fetch_optional(&statement, by_room(&room(name))).await.unwrap().unwrap();
+                assert_eq!(count, left, "{table} of {name}");
+            }
+        }
+        assert_eq!(forget_restraints(&mut tx, Timestamp(8), 9).await.unwrap(), 0);
+        assert_eq!(forget_restraints(&mut tx, Timestamp(9), 3).await.unwrap(), 3);
+        assert_eq!(forget_restraints(&mut tx, Timestamp(9), 3).await.unwrap(), 2);
+    }
+}

@@ -30,7 +30,12 @@ impl Drop for Terminal {
 
 impl Terminal {
     fn open(example: &Path, server: &Server, user: &str) -> Self {
+        Self::open_with(example, server, user, &[])
+    }
+
+    fn open_with(example: &Path, server: &Server, user: &str, more: &[&str]) -> Self {
         let mut command = Command::new(example);
+        command.args(more);
         command.args(["--url", &server.url(), "--user", user, "--room", "general"]);
         command.env("RELAY_TOKEN", Token::of(user).sign());
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -60,6 +65,24 @@ impl Terminal {
         }
     }
 
+    /// Waits for a line, and passes over those before it.
+    async fn comes_to_show(&mut self, expected: &str) {
+        while self.line().await != expected {}
+    }
+
+    /// Asks again and again until this is the answer.
+    async fn says(&mut self, question: &str, expected: &str) {
+        let asked = async {
+            loop {
+                self.type_line(question);
+                if self.line().await == expected {
+                    return;
+                }
+            }
+        };
+        within(expected, asked).await;
+    }
+
     async fn shows(&mut self, expected: &str) {
         assert_eq!(self.line().await, expected);
     }
@@ -72,7 +95,7 @@ fn example() -> PathBuf {
     if !example.is_file() {
         let release = server.parent().unwrap().ends_with("release").then_some("--release");
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "relay-sdk", "--example", "chat"]).args(release);
+        build.args(["build", "--quiet", "-p", "relay-sdk", "--features", "sqlite", "--example", "chat"]).args(release);
         build.arg("--target-dir").arg(server.ancestors().nth(2).unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
         assert!(build.status().unwrap().success());
     }
@@ -110,4 +133,58 @@ async fn two_terminals_talk_across_a_kill_and_restart_of_the_server() {
     ben.ends_well().await;
     ana.type_line("/quit");
     ana.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_terminal_with_a_file_shows_and_takes_messages_without_a_server() {
+    let (example, folder) = (example(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("ana.db");
+    let store = ["--store", file.to_str().unwrap()];
+    let mut server = Server::start();
+    let mut ana = Terminal::open_with(&example, &server, "ana", &store);
+    ana.type_line("before");
+    ana.comes_to_show("[1] ana: before").await;
+    ana.type_line("/quit");
+    ana.ends_well().await;
+
+    server.kill();
+    let mut ana = Terminal::open_with(&example, &server, "ana", &store);
+    ana.comes_to_show("[1] ana: before").await;
+    ana.type_line("written alone");
+    ana.type_line("/offline");
+    ana.comes_to_show("* 1 not sent yet").await;
+    assert!(ana.line().await.starts_with("… written alone"));
+    ana.type_line("/quit");
+    ana.ends_well().await;
+
+    server.restart();
+    let mut ana = Terminal::open_with(&example, &server, "ana", &store);
+    ana.comes_to_show("[1] ana: before").await;
+    ana.comes_to_show("[2] ana: written alone").await;
+    ana.type_line("/offline");
+    ana.comes_to_show("* 0 not sent yet").await;
+}
+
+#[tokio::test]
+async fn a_terminal_says_how_far_a_message_has_come_and_finds_it_again() {
+    let example = example();
+    let server = Server::start();
+    let mut ana = Terminal::open(&example, &server, "ana");
+    ana.type_line("the quick brown fox");
+    ana.shows("[1] ana: the quick brown fox").await;
+    ana.type_line("/status 1");
+    ana.shows("[1] ✓ sent: 0 of 0 have it, 0 have read it").await;
+    let mut ben = Terminal::open(&example, &server, "ben");
+    ben.shows("[1] ana: the quick brown fox").await;
+    ana.shows("* ben joined").await;
+    ana.type_line("do you see it?");
+    for terminal in [&mut ana, &mut ben] {
+        terminal.shows("[2] ana: do you see it?").await;
+    }
+    ana.says("/status 2", "[2] ✓✓ read: 1 of 1 have it, 1 have read it").await;
+    ben.says("/search \"quick brown\"", "general [1] ana: the quick brown fox").await;
+    ana.type_line("/pin 1");
+    ben.shows("* ana pinned [1]").await;
+    ben.type_line("/pins");
+    ben.shows("📌 [1] ana: the quick brown fox").await;
 }

@@ -7,5 +7,7 @@ mod hang_up;
 mod kill;
 mod sdk;
 mod sdk_calls;
+mod sdk_live;
+mod sdk_outbox;
 mod stalled;
 mod traffic;

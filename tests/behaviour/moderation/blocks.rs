@@ -113,6 +113,22 @@ async fn a_block_and_the_opening_of_a_direct_room_at_the_same_moment_agree() {
 }
 
 #[tokio::test]
+async fn blocks_of_both_at_the_same_moment_add_up() {
+    let server = Server::start();
+    let (first, last) = (server.node(0), server.node(server.count() - 1));
+    let (mut ana, mut ben) = (first.user("ana").await, last.user("ben").await);
+    let room = direct(&mut ana, "ben").await;
+    for _ in 0..20 {
+        block(&mut ben, "ana").await;
+        tokio::join!(block(&mut ana, "ben"), unblock(&mut ben, "ana"));
+        assert_eq!(reason(ben.chat.send_message(message(&room, "no")).await), "USER_BLOCKED");
+        block(&mut ben, "ana").await;
+        tokio::join!(unblock(&mut ana, "ben"), unblock(&mut ben, "ana"));
+        ben.say(&room, "yes").await;
+    }
+}
+
+#[tokio::test]
 async fn all_devices_of_the_one_who_blocks_are_told_and_nobody_else() {
     let server = Server::start();
     let mut devices = Vec::new();

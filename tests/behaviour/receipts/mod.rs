@@ -6,6 +6,7 @@ mod device;
 mod listing;
 mod mentions;
 mod outages;
+mod plans;
 mod settings;
 mod told;
 mod written;

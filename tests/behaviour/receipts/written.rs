@@ -67,6 +67,24 @@ async fn however_fast_frames_come_a_member_is_written_once_in_an_interval() {
 }
 
 #[tokio::test]
+async fn a_report_of_what_came_on_the_stream_asks_no_database() {
+    let server = Server::alone(&[("chat.receipt_interval", "1m"), ("chat.check_interval_alone", "1m")]);
+    let mut ana = server.user("ana").await;
+    ana.create_room("r", RoomKind::Private, &["ben"]).await;
+    let ben = server.user("ben").await;
+    let (mut stream, _) = Stream::caught_up(&ben, &[]).await;
+    ana.say_all("r", (0..500).map(|i| i.to_string())).await;
+    stream.events(500).await;
+    let before = server.metric("relay_database_reads_total").await;
+    for seq in 1..500 {
+        stream.send("", Up::UpdateReceipts(report("r", 0, seq))).await;
+    }
+    read_by_frame(&mut stream, "r", 500).await;
+    let reads = server.metric("relay_database_reads_total").await - before;
+    assert!(reads < 10.0, "{reads} reads");
+}
+
+#[tokio::test]
 async fn a_clean_stop_loses_nothing_that_was_reported() {
     let mut server = Server::with(&[("chat.receipt_interval", "1m"), ("server.reconnect_spread", "0s")]);
     let mut ana = server.user("ana").await;

@@ -69,7 +69,7 @@ impl Server {
                 settings.push(("redis.prefix".into(), prefix.clone()));
             }
         }
-        Self { nodes: Node::start_all(settings, file), next: AtomicUsize::new(0), database: database }
+        Self { nodes: Node::start_all(settings, file), next: AtomicUsize::new(0), database }
     }
 
     /// How many nodes it has.

@@ -37,7 +37,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) const LANE_WAIT: Duration = Duration::from_secs(1);
 
 /// Settings under which a short run meets what takes long with the defaults. `--relay-set` stands after them and wins.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
+    "presence.node_lease=3s",
     "chat.lane_wait=1s",
     "chat.check_interval=2s",
     "redis.probe_interval=500ms",
