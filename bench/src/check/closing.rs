@@ -48,6 +48,8 @@ pub(super) struct Closing<'a> {
     pub(super) ends: &'a BTreeMap<String, RoomEnd>,
     /// The seqs of all messages that are there, by their senders' ids.
     pub(super) written: HashMap<String, u64>,
+    /// A node was killed: it may have forgotten what members had read, by sending too, and they report it again.
+    pub(super) killed: bool,
 }
 
 impl Closing<'_> {
@@ -73,7 +75,10 @@ impl Closing<'_> {
     async fn report_all(&self, user: &User, mut reader: Reader, mut random: Rng) -> (String, Vec<(String, Due)>) {
         let mut dues = Vec::new();
         for (room, end) in self.ends {
-            let before = self.stage.receipts.highest_report(&user.name, room);
+            let mut before = self.stage.receipts.highest_report(&user.name, room);
+            if self.killed {
+                before = before.or(self.sent_up_to(&user.name, room));
+            }
             let newest = Cursor { delivered: end.seq, read: end.seq };
             let cursor = if random.bool() { newest } else { before };
             if cursor.delivered > 0 {
@@ -82,6 +87,14 @@ impl Closing<'_> {
             dues.push((room.clone(), Due { cursor, moved: self.first_moved(&user.name, room, cursor) }));
         }
         (user.name.clone(), dues)
+    }
+
+    /// How far a member knows to have read by sending.
+    fn sent_up_to(&self, user: &str, room: &str) -> Cursor {
+        let records = self.stage.ledger.records();
+        let own = records.sent.iter().filter(|sent| sent.user == user && sent.room == room);
+        let newest = own.filter_map(|sent| Some(sent.acks.first()?.seq)).max().unwrap_or(0);
+        Cursor { delivered: newest, read: newest }
     }
 
     /// A moment before which a member's cursor was not at `cursor`: neither reports nor messages of theirs had moved it there.
@@ -245,7 +258,7 @@ pub(super) fn judge_lists(
     lists: &[Lists],
     last: &LastWords,
     logs: &BTreeMap<String, Log>,
-    by_sdk: &BTreeSet<String>,
+    (by_sdk, killed): (&BTreeSet<String>, bool),
     violations: &Violations,
 ) {
     for (node, lists) in lists.iter().enumerate() {
@@ -260,10 +273,11 @@ pub(super) fn judge_lists(
                 });
                 let read = due.cursor.read.max(own.unwrap_or(0));
                 let delivered = due.cursor.delivered.max(read);
-                let right = told.is_some_and(|told| {
+                // That a message was written which they gave up, they do not know, and a killed node may have forgotten.
+                let least = if killed { due.cursor } else { Cursor { delivered, read } };
+                let right = told.map(Cursor::from).is_some_and(|told| {
                     // The SDK reports by itself what it was delivered.
-                    told.read_seq == read
-                        && (told.delivered_seq == delivered || by_sdk.contains(user) && told.delivered_seq > delivered)
+                    told.reaches(least) && told.read <= read && (told.delivered <= delivered || by_sdk.contains(user))
                 });
                 if !right {
                     let what = format!(

@@ -23,7 +23,7 @@ use super::{
     caller::{self, Answer, Caller, Refusal},
     cast::User,
     closing::{self, Closing},
-    fault::Fault,
+    fault::{Fault, FaultKind},
     guest::Guest,
     judge::{Judge, Log},
     lane::LaneSender,
@@ -107,7 +107,8 @@ pub(super) async fn run(
         last_words.send(&room.id).await;
     }
     let ends = archive.ends().await?;
-    let closing = Closing { stage, owner: &owner, ends: &ends, written: archive.written().await? };
+    let killed = befallen.iter().any(|one| one.fault.kind == FaultKind::Kill);
+    let closing = Closing { stage, owner: &owner, ends: &ends, written: archive.written().await?, killed };
     let last = closing.report(&settled, random).await?;
     let deadline = Instant::now() + CONVERGENCE;
     let late = deadline + CONVERGENCE;
@@ -126,7 +127,7 @@ pub(super) async fn run(
     let records = stage.ledger.records();
     let judge = Judge { records: &records, ends: &ends, readers: &readers, told: &told, violations: &stage.violations };
     let logs = judge.run(&views);
-    closing::judge_lists(&lists, &last, &logs, &by_sdk(stage), &stage.violations);
+    closing::judge_lists(&lists, &last, &logs, (&by_sdk(stage), killed), &stage.violations);
     let lane_judge = LaneJudge { records: &records, violations: &stage.violations, wait: stage.lane_wait };
     let lanes = logs.iter().map(|(room, log)| lane_judge.room(room, log));
     let lanes = lanes.fold((0, 0), |(messages, gaps), room| (messages + room.0, gaps + room.1));

@@ -21,6 +21,9 @@ use super::{
 /// How long those who stay may take to be there.
 const ARRIVAL: Duration = Duration::from_secs(30);
 
+/// Who is away says so again after this: the word to streams on other nodes is lost while Redis is.
+const SAID_AGAIN: Duration = Duration::from_secs(3);
+
 /// A visitor.
 pub(super) struct Visitor {
     stage: Arc<Stage>,
@@ -105,11 +108,16 @@ async fn stay(stage: Arc<Stage>, caller: Caller, mut random: Rng, away: bool, th
                         return;
                     }
                 }
-                if away {
-                    set_away(&stage, &caller, &mut random).await;
+                loop {
+                    if away {
+                        set_away(&stage, &caller, &mut random).await;
+                    }
+                    there.send_replace(true);
+                    let over = async { while !is_over(stream.next().await) {} };
+                    if timeout(SAID_AGAIN, over).await.is_ok() {
+                        return;
+                    }
                 }
-                there.send_replace(true);
-                while !is_over(stream.next().await) {}
             };
             read.await;
         }

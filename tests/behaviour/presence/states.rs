@@ -35,7 +35,7 @@ async fn a_user_is_online_with_their_first_stream_and_offline_with_the_last() {
     let known = watcher.known["ben"].clone();
     assert!(known.last_seen_at.is_some());
     assert_eq!(known.status_text, "still here", "it stays");
-    assert_eq!(get(&ana, &["ben"]).await, [known.clone()]);
+    assert_eq!(get(&ana, &["ben"]).await, std::slice::from_ref(&known));
 
     let _again = Stream::open(&phone, &[]).await;
     watcher.until_state("ben", Online).await;
