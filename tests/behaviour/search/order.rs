@@ -112,7 +112,7 @@ async fn results_are_only_of_the_senders_and_the_time_asked_for() {
     let mut ben = server.user("ben").await;
     ana.create_room("r", RoomKind::Private, &["ben", "cy"]).await;
     let mut sent = Vec::new();
-    for n in 0..6 {
+    for n in 0..6_u32 {
         let who = if n.is_multiple_of(2) { &mut ana } else { &mut ben };
         sent.push(who.say("r", &format!("word {n}")).await.created_at.unwrap());
     }
