@@ -26,6 +26,7 @@ pub(super) use query::{Part, Query};
 pub(super) use terms::Term;
 #[cfg(test)]
 pub(super) use terms::terms;
+use walk::{Walk, Walked};
 
 use super::{
     Chat,
@@ -45,6 +46,8 @@ use crate::{
 pub const MAX_NAMED: usize = 50;
 /// The best are looked for among so many.
 const RANKED: usize = 10_000;
+/// Of how many messages a search finds one, where nothing is known of it.
+const SHARE: f64 = 0.01;
 /// The most bytes of content on one page.
 const MAX_PAGE_BYTES: usize = 1 << 20;
 /// Before and after everything: the years 1 and 9999.
@@ -176,10 +179,12 @@ impl Chat {
             _ => return Err(page::invalid()),
         };
         let newest: Vec<Timestamp> = rooms.iter().map(newest_of).collect();
-        let messages = rooms.iter().map(|room| room.last_seq).sum();
-        match walk::Walk::new(wanted, &newest, &before, messages).newest(self.db(), limit).await? {
-            Some(found) => Ok(found),
-            None => store::newest(self.db(), wanted, &before, limit).await,
+        match Walk::new(wanted, &newest, &before, messages_of(rooms)).newest(self.db(), limit).await? {
+            Walked::Found(found) => Ok(found),
+            Walked::TooFar(share) => {
+                let by_room = store::by_room(self.db(), rooms.len(), messages_of(rooms), share).await?;
+                store::newest(self.db(), wanted, by_room, &before, limit).await
+            }
         }
     }
 
@@ -199,7 +204,9 @@ impl Chat {
             _ => return Err(page::invalid()),
         };
         wanted.until = wanted.until.min(Timestamp(as_of.0.saturating_add(1)));
-        Ok(Results::Best(store::best(self.db(), wanted, RANKED, after.as_ref(), limit).await?, as_of))
+        let by_room = store::by_room(self.db(), rooms.len(), messages_of(rooms), SHARE).await?;
+        let best = store::best(self.db(), wanted, by_room, RANKED, after.as_ref(), limit).await?;
+        Ok(Results::Best(best, as_of))
     }
 
     /// The messages of a page, and the place of its last if there are more.
@@ -266,6 +273,11 @@ impl Search {
             self.by_rank.to_string(),
         ]
     }
+}
+
+/// How many messages the rooms have, about.
+fn messages_of(rooms: &[Searched]) -> u64 {
+    rooms.iter().map(|room| room.last_seq).sum()
 }
 
 /// A moment that no indexed message of the room is after. While it was behind, nobody knew.

@@ -3,7 +3,10 @@
 
 use super::MIN_TIME;
 use crate::{
-    chat::store::search::{self, Place, Seen, Stretch, Wanted},
+    chat::store::{
+        search::{Place, Wanted},
+        walk::{self, Seen, Stretch},
+    },
     clock::Timestamp,
     db::Db,
     error::Result,
@@ -29,6 +32,14 @@ pub(super) struct Walk<'w> {
     walked: u64,
     /// Messages of all rooms.
     messages: u64,
+}
+
+/// How a walk ended.
+pub(super) enum Walked {
+    /// With the newest matches.
+    Found(Vec<Place>),
+    /// Asking the index is faster: about this share of the messages matches.
+    TooFar(f64),
 }
 
 /// What of a room was not looked through yet.
@@ -57,15 +68,18 @@ impl<'w> Walk<'w> {
         Self { wanted, rooms, found: Vec::new(), walked: 0, messages }
     }
 
-    /// The newest `limit` matches, or all if there are fewer; `None` if that would take too long.
-    pub(super) async fn newest(mut self, db: &Db, limit: usize) -> Result<Option<Vec<Place>>> {
+    /// The newest `limit` matches, or all if there are fewer.
+    pub(super) async fn newest(mut self, db: &Db, limit: usize) -> Result<Walked> {
         loop {
             if let Some(found) = self.settled(limit) {
-                return Ok(Some(found));
+                return Ok(Walked::Found(found));
             }
-            let Some(length) = self.next_length(limit) else { return Ok(None) };
+            let Some(length) = self.next_length(limit) else {
+                // Where none was seen, the next might have been one.
+                return Ok(Walked::TooFar((self.found.len() + 1) as f64 / self.walked as f64));
+            };
             let stretches = self.stretches(length);
-            let seen = search::walk(db, self.wanted, &stretches).await?;
+            let seen = walk::walk(db, self.wanted, &stretches).await?;
             self.note(&stretches, seen);
         }
     }

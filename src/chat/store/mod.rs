@@ -17,6 +17,7 @@ pub(super) mod reports;
 pub(super) mod rooms;
 pub(super) mod search;
 pub(super) mod typing;
+pub(super) mod walk;
 
 use super::message::Metadata;
 use crate::{

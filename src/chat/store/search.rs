@@ -13,7 +13,7 @@ use crate::{
     id::{ProjectId, RoomId, UserId, UserKey},
 };
 
-/// More rooms than these are not asked for by their terms, but compared afterwards.
+/// More rooms than these are never asked for by their terms.
 const ROOM_TERMS: usize = 512;
 
 /// A room that is searched.
@@ -64,15 +64,33 @@ pub(in crate::chat) async fn named(db: &Db, user: &UserKey, rooms: &[RoomId]) ->
     db.fetch_all(&statement, args).await
 }
 
+/// Whether to ask the index for rooms, beside the words, or to compare the rooms of what it found. It goes through the
+/// messages of all of the rooms, if there are several and the words are common; and whatever it finds has to be looked up.
+pub(in crate::chat) async fn by_room(db: &Db, rooms: usize, messages: u64, share: f64) -> Result<bool> {
+    /// A message that is looked up costs as much as so many that the index goes through.
+    const LOOK_UP: f64 = 8.0;
+    if rooms == 1 || rooms > ROOM_TERMS {
+        return Ok(rooms == 1);
+    }
+    let statement = match db.dialect() {
+        Dialect::ValueLists => "SELECT COALESCE(MAX(id), 0) FROM search_messages",
+        Dialect::ArraysAndLocks => {
+            "SELECT CAST(GREATEST(reltuples, 0) AS BIGINT) FROM pg_class WHERE oid = 'search_messages'::regclass"
+        }
+    };
+    let all = db.fetch_optional::<(i64,)>(statement, Args::new()).await?.map_or(0, |(all,)| all);
+    Ok((messages as f64) < share * all as f64 * LOOK_UP)
+}
+
 /// A list of texts as one value, for [`among`].
-fn list<'t>(dialect: Dialect, texts: impl Iterator<Item = &'t str>) -> Value {
+pub(super) fn list<'t>(dialect: Dialect, texts: impl Iterator<Item = &'t str>) -> Value {
     match dialect {
         Dialect::ValueLists => serde_json::to_string(&texts.collect::<Vec<_>>()).unwrap_or_default().into(),
         Dialect::ArraysAndLocks => Value::Column(texts.map(Value::from).collect()),
     }
 }
 
-fn among(dialect: Dialect, place: usize) -> String {
+pub(super) fn among(dialect: Dialect, place: usize) -> String {
     match dialect {
         Dialect::ValueLists => format!("IN (SELECT value FROM json_each(${place}))"),
         Dialect::ArraysAndLocks => format!("= ANY(${place}::text[])"),
@@ -109,11 +127,11 @@ pub(in crate::chat) struct Wanted<'s> {
 }
 
 impl Wanted<'_> {
-    /// The condition on the terms, for an index: all parts, and one each of the names.
-    fn expression(&self, dialect: Dialect) -> String {
+    /// The condition on the terms, for an index: all parts, and one each of the names; of rooms only if asked to.
+    fn expression(&self, dialect: Dialect, by_room: bool) -> String {
         let mut all: Vec<String> = self.query.parts.iter().map(|part| in_index(part, dialect)).collect();
         let project = self.project.as_str();
-        if self.rooms.len() <= ROOM_TERMS {
+        if by_room {
             all.push(any(self.rooms.iter().map(|room| name_term("room", project, room.as_str())), dialect));
         }
         if !self.senders.is_empty() {
@@ -124,12 +142,12 @@ impl Wanted<'_> {
 
     /// The parts as they stand in SQLite's column of terms: each term has a space before it and, unless it is only the
     /// beginning of one, after it.
-    fn in_a_row(&self) -> Vec<String> {
+    pub(super) fn in_a_row(&self) -> Vec<String> {
         let row = |part: &Part| format!(" {}{}", part.terms.join("  "), if part.prefix { "" } else { " " });
         self.query.parts.iter().map(row).collect()
     }
 
-    fn words(&self, dialect: Dialect) -> String {
+    pub(super) fn words(&self, dialect: Dialect) -> String {
         let parts: Vec<String> = self.query.parts.iter().map(|part| in_index(part, dialect)).collect();
         parts.join(and(dialect))
     }
@@ -162,109 +180,8 @@ fn any(names: impl Iterator<Item = String>, dialect: Dialect) -> String {
     format!("({})", names.join(or))
 }
 
-/// A piece of a room that is looked through from its newest message on.
-#[derive(Debug)]
-pub(in crate::chat) struct Stretch {
-    /// Which of the wanted rooms.
-    pub(in crate::chat) room: usize,
-    /// Before this time and seq.
-    pub(in crate::chat) before: (Timestamp, u64),
-    /// So many messages.
-    pub(in crate::chat) length: u64,
-}
-
-/// What was seen of a stretch.
-pub(in crate::chat) struct Seen {
-    pub(in crate::chat) room: usize,
-    pub(in crate::chat) at: (Timestamp, u64),
-    /// Which message of the stretch it is, from 1.
-    pub(in crate::chat) number: u64,
-    pub(in crate::chat) matches: bool,
-}
-
-impl FromRow for Seen {
-    fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
-        let room = row.count()? as usize;
-        let at = (row.time()?, row.count()?);
-        Ok(Self { room, at, number: row.count()?, matches: row.int()? > 0 })
-    }
-}
-
-/// Looks through stretches: answers what matches, and the last message of each that is as long as was asked for.
-pub(in crate::chat) async fn walk(db: &Db, wanted: &Wanted<'_>, stretches: &[Stretch]) -> Result<Vec<Seen>> {
-    match db.dialect() {
-        Dialect::ArraysAndLocks => walk_together(db, wanted, stretches).await,
-        Dialect::ValueLists => {
-            let mut seen = Vec::new();
-            for stretch in stretches {
-                seen.extend(walk_one(db, wanted, stretch).await?);
-            }
-            Ok(seen)
-        }
-    }
-}
-
-async fn walk_together(db: &Db, wanted: &Wanted<'_>, stretches: &[Stretch]) -> Result<Vec<Seen>> {
-    let sender = if wanted.senders.is_empty() { "" } else { "AND m.sender_id = ANY($9::text[])" };
-    let statement = format!(
-        "SELECT w.n, s.sent_at, s.seq, s.number, s.matches \
-         FROM UNNEST($2::int8[], $3::text[], $4::timestamptz[], $5::int8[], $6::int8[]) \
-             AS w (n, room_id, before_at, before_seq, length) \
-         CROSS JOIN LATERAL ( \
-             SELECT l.*, ROW_NUMBER() OVER (ORDER BY l.sent_at DESC, l.seq DESC) AS number FROM ( \
-                 SELECT m.sent_at, m.seq, (m.terms @@ $7::tsquery {sender}) AS matches FROM search_messages m \
-                 WHERE m.project_id = $1 AND m.room_id = w.room_id AND m.sent_at >= $8 \
-                     AND (m.sent_at, m.seq) < (w.before_at, w.before_seq) \
-                 ORDER BY m.sent_at DESC, m.seq DESC LIMIT w.length) l) s \
-         WHERE s.matches OR s.number = w.length"
-    );
-    let column = |value: fn(&Wanted<'_>, &Stretch) -> Value| {
-        Value::Column(stretches.iter().map(|stretch| value(wanted, stretch)).collect())
-    };
-    let mut args = Args::new()
-        .with(wanted.project)
-        .with(column(|_, stretch| (stretch.room as u64).into()))
-        .with(column(|wanted, stretch| wanted.rooms.get(stretch.room).map(RoomId::to_string).into()))
-        .with(column(|_, stretch| stretch.before.0.into()))
-        .with(column(|_, stretch| stretch.before.1.into()))
-        .with(column(|_, stretch| stretch.length.into()))
-        .with(wanted.words(Dialect::ArraysAndLocks))
-        .with(wanted.from);
-    if !wanted.senders.is_empty() {
-        args.push(list(Dialect::ArraysAndLocks, wanted.senders.iter().map(UserId::as_str)));
-    }
-    db.fetch_all(&statement, args).await
-}
-
-async fn walk_one(db: &Db, wanted: &Wanted<'_>, stretch: &Stretch) -> Result<Vec<Seen>> {
-    let parts = wanted.in_a_row();
-    let mut conditions: Vec<String> = (0..parts.len()).map(|i| format!("instr(m.terms, ${}) > 0", i + 9)).collect();
-    conditions.push(format!("($8 = '[]' OR m.sender_id {})", among(Dialect::ValueLists, 8)));
-    let statement = format!(
-        "SELECT $3, s.sent_at, s.seq, s.number, s.matches FROM ( \
-             SELECT l.*, ROW_NUMBER() OVER (ORDER BY l.sent_at DESC, l.seq DESC) AS number FROM ( \
-                 SELECT m.sent_at, m.seq, ({}) AS matches FROM search_messages m \
-                 WHERE m.project_id = $1 AND m.room_id = $2 AND m.sent_at >= $4 AND (m.sent_at, m.seq) < ($5, $6) \
-                 ORDER BY m.sent_at DESC, m.seq DESC LIMIT $7) l) s \
-         WHERE s.matches OR s.number = $7",
-        conditions.join(" AND ")
-    );
-    let room = wanted.rooms.get(stretch.room).map_or("", RoomId::as_str);
-    let mut args = Args::new()
-        .with(wanted.project)
-        .with(room)
-        .with(stretch.room as u64)
-        .with(wanted.from)
-        .with(stretch.before.0)
-        .with(stretch.before.1)
-        .with(stretch.length)
-        .with(list(Dialect::ValueLists, wanted.senders.iter().map(UserId::as_str)));
-    parts.into_iter().for_each(|part| args.push(part));
-    db.fetch_all(&statement, args).await
-}
-
 /// The matches, by the index, and the arguments that it takes: `columns` of a table called `m`.
-fn matches(dialect: Dialect, wanted: &Wanted<'_>, columns: &str) -> (String, Args) {
+fn matches(dialect: Dialect, wanted: &Wanted<'_>, by_room: bool, columns: &str) -> (String, Args) {
     let found = match dialect {
         // CROSS: in this order, or the index would be asked anew for each message.
         Dialect::ValueLists => {
@@ -282,7 +199,7 @@ fn matches(dialect: Dialect, wanted: &Wanted<'_>, columns: &str) -> (String, Arg
     );
     let mut args = Args::new()
         .with(wanted.project)
-        .with(wanted.expression(dialect))
+        .with(wanted.expression(dialect, by_room))
         .with(wanted.from)
         .with(wanted.until)
         .with(list(dialect, wanted.rooms.iter().map(RoomId::as_str)));
@@ -293,13 +210,18 @@ fn matches(dialect: Dialect, wanted: &Wanted<'_>, columns: &str) -> (String, Arg
 }
 
 /// The newest matches before `before`, at most `limit`.
-pub(in crate::chat) async fn newest(db: &Db, wanted: &Wanted<'_>, before: &Place, limit: usize) -> Result<Vec<Place>> {
-    let (found, mut args) = matches(db.dialect(), wanted, "m.sent_at, m.room_id, m.seq");
+pub(in crate::chat) async fn newest(
+    db: &Db,
+    wanted: &Wanted<'_>,
+    by_room: bool,
+    before: &Place,
+    limit: usize,
+) -> Result<Vec<Place>> {
+    let (found, mut args) = matches(db.dialect(), wanted, by_room, "m.sent_at, m.room_id, m.seq");
     let n = if wanted.senders.is_empty() { 6 } else { 7 };
-    // All matches first: by the index of the terms, and not along the time, which would be slow where few match.
     let statement = format!(
-        "WITH found AS MATERIALIZED ({found} AND (m.sent_at, m.room_id, m.seq) < (${n}, ${}, ${})) \
-         SELECT sent_at, room_id, seq FROM found ORDER BY sent_at DESC, room_id DESC, seq DESC LIMIT ${}",
+        "{found} AND (m.sent_at, m.room_id, m.seq) < (${n}, ${}, ${}) \
+         ORDER BY m.sent_at DESC, m.room_id DESC, m.seq DESC LIMIT ${}",
         n + 1,
         n + 2,
         n + 3
@@ -334,17 +256,18 @@ fn score(dialect: Dialect, wanted: &Wanted<'_>, place: usize) -> String {
 pub(in crate::chat) async fn best(
     db: &Db,
     wanted: &Wanted<'_>,
+    by_room: bool,
     newest: usize,
     after: Option<&Rank>,
     limit: usize,
 ) -> Result<Vec<Rank>> {
     let dialect = db.dialect();
-    let (found, mut args) = matches(dialect, wanted, "m.sent_at, m.room_id, m.seq, m.terms");
+    let (found, mut args) = matches(dialect, wanted, by_room, "m.sent_at, m.room_id, m.seq, m.terms");
     let n = if wanted.senders.is_empty() { 6 } else { 7 };
     let score = score(dialect, wanted, n + 6);
     let statement = format!(
-        "WITH found AS MATERIALIZED ({found}), \
-              newest AS MATERIALIZED (SELECT * FROM found ORDER BY sent_at DESC, room_id DESC, seq DESC LIMIT ${n}), \
+        "WITH newest AS MATERIALIZED ( \
+                 {found} ORDER BY m.sent_at DESC, m.room_id DESC, m.seq DESC LIMIT ${n}), \
               ranked AS (SELECT CAST({score} AS BIGINT) AS score, sent_at, room_id, seq FROM newest) \
          SELECT score, sent_at, room_id, seq FROM ranked WHERE (score, sent_at, room_id, seq) < (${}, ${}, ${}, ${}) \
          ORDER BY score DESC, sent_at DESC, room_id DESC, seq DESC LIMIT ${}",
