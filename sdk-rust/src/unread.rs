@@ -163,7 +163,7 @@ impl UnreadRoom {
             last_seq: self.last_seq,
             unread_count: self.unread_count(),
             unread_mention_seqs: self.mentions.iter().copied().collect(),
-            settings: Some(self.settings.clone()),
+            settings: Some(self.settings),
             settings_version: self.settings_version,
         }
     }
@@ -180,7 +180,7 @@ impl UnreadRoom {
         self.last_seq = self.last_seq.max(state.last_seq);
         self.delivered_seq = self.delivered_seq.max(state.delivered_seq);
         if !self.told || state.settings_version >= self.settings_version {
-            self.settings = state.settings.clone().unwrap_or_default();
+            self.settings = state.settings.unwrap_or_default();
             self.settings_version = state.settings_version;
         }
         self.told = true;

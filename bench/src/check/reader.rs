@@ -37,7 +37,9 @@ impl Reader {
             let room = self.stage.cast.rooms[self.random.usize(0..rooms)].id.clone();
             match self.random.u8(0..10) {
                 0..5 => self.report_some(&room).await,
-                5..9 => self.list(&room).await,
+                5..9 => {
+                    self.list(&room).await;
+                }
                 _ => self.look(&room).await,
             }
         }

@@ -114,6 +114,12 @@ impl Events {
             }
             Event::Resumed(room) => {
                 machine::hold_verdict(&mut self.positions, room.verdict(), &room.room_id, room.position);
+                // The server has passed over a room that the user was not in.
+                if let Some(client) = self.client.as_ref().filter(|_| !self.opening)
+                    && room.verdict() == ResumeVerdict::Joined
+                {
+                    client.joined_watched(&room.room_id);
+                }
             }
             Event::Block { user_id, blocked } => {
                 if let Some(client) = &self.client {

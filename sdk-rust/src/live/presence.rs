@@ -80,11 +80,20 @@ impl Client {
 
     /// Watches the presence of the members of these rooms, at most 100, in place of those before. The event streams of this
     /// client yield [`RoomPresence`](crate::Event::RoomPresence) for each, at once and after each reconnect, and then
-    /// [`Presence`](crate::Event::Presence) for each change.
+    /// [`Presence`](crate::Event::Presence) for each change. A room that the user joins later is watched from then on.
     pub async fn watch_presence<R: Into<String>>(&self, room_ids: impl IntoIterator<Item = R>) {
         let room_ids: Vec<_> = room_ids.into_iter().map(Into::into).collect();
         self.live().presence.state().watched.clone_from(&room_ids);
         self.tell_streams(Up::WatchPresence(WatchPresence { room_ids })).await;
+    }
+
+    /// The user has joined a room. If it is to be watched, the server is told again.
+    pub(crate) fn joined_watched(&self, room_id: &str) {
+        let watched = self.live().presence.watched().filter(|watch| watch.room_ids.iter().any(|id| id == room_id));
+        if let Some(watch) = watched {
+            let client = self.clone();
+            self.runtime().spawn(async move { client.tell_streams(Up::WatchPresence(watch)).await });
+        }
     }
 
     /// Says something on each open stream. One that ends meanwhile says it with its successor.

@@ -106,7 +106,7 @@ impl<'w> Walk<'w> {
     /// About `length` messages: in each room down to the same moment.
     fn stretches(&mut self, length: u64) -> Vec<Stretch> {
         let mut open: Vec<&Ahead> = self.rooms.iter().filter(|room| !room.done).collect();
-        open.sort_unstable_by(|a, b| b.before.cmp(&a.before));
+        open.sort_unstable_by_key(|room| std::cmp::Reverse(&room.before));
         let fresh = (length / open.len().clamp(1, ROOMS) as u64).max(FEWEST);
         let moment = moment(&open, length as f64, fresh as f64);
         let mut stretches = Vec::new();

@@ -2,7 +2,7 @@
 
 use relay_proto::chat::v1::RoomKind;
 use relay_sdk::{
-    Client, Event, Events, MessageState, OutgoingMessage, PresenceState, RoomChanges, RoomEventKind, Search,
+    Client, Event, Events, MessageState, NewRoom, OutgoingMessage, PresenceState, RoomChanges, RoomEventKind, Search,
     SettingsChanges, Unread, UnreadRoom,
 };
 
@@ -164,6 +164,22 @@ async fn a_watch_and_being_away_outlast_a_restart_of_the_server() {
     until(&mut at_ben, |event| matches!(event, Event::CaughtUp)).await;
     until(&mut at_ana, |event| matches!(event, Event::Connected(_))).await;
     until(&mut at_ana, away).await;
+}
+
+#[tokio::test]
+async fn a_watched_room_that_the_user_joins_later_is_watched() {
+    let server = Server::start();
+    let (ana, ben) = (server.sdk("ana"), server.sdk("ben"));
+    ana.watch_presence(["lobby"]).await;
+    let (mut at_ana, _at_ben) = (open(&ana).await, open(&ben).await);
+    ben.create_room(NewRoom::public("lobby")).await.unwrap();
+    ana.join_room("lobby").await.unwrap();
+    let there = |event: &Event| match event {
+        Event::RoomPresence(room) => room.present.iter().any(|user| user.user_id == "ben"),
+        Event::Presence(user) => user.user_id == "ben",
+        _ => false,
+    };
+    until(&mut at_ana, there).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Numbers that will not come are declared skipped: nobody waits for them.
 
+use std::time::{Duration, Instant};
+
 use relay_proto::chat::v1::{RoomKind, SkipLaneRequest, connect_request::Frame as Up, reply::Result as Outcome};
 use tonic::Code;
 
@@ -144,4 +146,43 @@ async fn a_refused_message_does_not_use_its_number_up() {
     assert_eq!(skip(&ana, "r", "phone", 3, 3).await.unwrap(), 4);
     assert_eq!(fourth.await.unwrap().unwrap().next_client_seq, 5);
     assert_eq!(places(&ana, "r").await, [(1, 0), (2, 0), (4, 0)]);
+}
+
+/// Rounds of the tests below. If only the look into the database, every 100 ms, found whose turn it is, they took 10 s.
+const ROUNDS: u64 = 100;
+const LIMIT: Duration = Duration::from_secs(6);
+
+#[tokio::test]
+async fn each_message_wakes_the_next_at_once() {
+    let server = Server::alone(FOR_EVER);
+    let mut ana = server.user("ana").await;
+    ana.create_room("r", RoomKind::Private, &[]).await;
+    let mut sends = Vec::new();
+    for round in 1..=ROUNDS {
+        skip(&ana, "r", "phone", 2 * round + 1, 0).await.unwrap();
+        sends.push(sending(&ana, laned("r", "phone", 2 * round)));
+    }
+    until_waiting(&server, ROUNDS as f64).await;
+    let began = Instant::now();
+    // With each that is written the lane comes to the next, and no further.
+    send(&ana, laned("r", "phone", 1)).await.unwrap();
+    for sent in sends {
+        sent.await.unwrap().unwrap();
+    }
+    assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn each_skip_wakes_the_next_at_once() {
+    let server = Server::alone(FOR_EVER);
+    let mut ana = server.user("ana").await;
+    ana.create_room("r", RoomKind::Private, &[]).await;
+    let sends: Vec<_> = (1..=ROUNDS).map(|round| sending(&ana, laned("r", "phone", 2 * round))).collect();
+    until_waiting(&server, ROUNDS as f64).await;
+    let began = Instant::now();
+    for (round, sent) in (1..).zip(sends) {
+        skip(&ana, "r", "phone", 2 * round - 1, 0).await.unwrap();
+        assert_eq!(sent.await.unwrap().unwrap().next_client_seq, 2 * round + 1);
+    }
+    assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
 }

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::Group;
 use crate::{
-    presence::{Away, Offline, Online, Watcher, say, state_of},
-    support::{Clients, Redis, RedisProxy, Server, Stream, eventually},
+    presence::{Away, Offline, Online, Watcher, say},
+    support::{Clients, Redis, RedisProxy, Server, Stream},
 };
 
 /// Ana watches at the first node; the others of the room have no stream yet.
@@ -50,8 +50,8 @@ async fn the_only_node_is_killed_and_its_users_are_offline_when_the_lease_is_ove
     ana.create_room("general", RoomKind::Private, &["ben"]).await;
     let ben = server.user("ben").await;
     let stream = Stream::open(&ben, &[]).await;
-    let watcher = Watcher::open(&ana, &["general"]).await;
-    eventually("ben to be online", async || state_of(&ana, "ben").await == Online).await;
+    let mut watcher = Watcher::open(&ana, &["general"]).await;
+    watcher.until_state("ben", Online).await;
     drop(watcher);
     server.kill();
     server.restart();

@@ -29,8 +29,8 @@ async fn pages_hold_every_match_once_in_order_however_large_they_are() {
     }
     // Word `often` in half of the messages, `seldom` in few, `old` only at the beginning.
     let text = |i: usize, n: usize| {
-        let often = if n % 2 == 0 { "often" } else { "never" };
-        let seldom = if (n + i) % 37 == 0 { "seldom" } else { "" };
+        let often = if n.is_multiple_of(2) { "often" } else { "never" };
+        let seldom = if (n + i).is_multiple_of(37) { "seldom" } else { "" };
         let old = if n < 50 { "old" } else { "" };
         format!("{often} {seldom} {old} n{n} common")
     };
@@ -112,8 +112,8 @@ async fn results_are_only_of_the_senders_and_the_time_asked_for() {
     let mut ben = server.user("ben").await;
     ana.create_room("r", RoomKind::Private, &["ben", "cy"]).await;
     let mut sent = Vec::new();
-    for n in 0..6 {
-        let who = if n % 2 == 0 { &mut ana } else { &mut ben };
+    for n in 0..6_u32 {
+        let who = if n.is_multiple_of(2) { &mut ana } else { &mut ben };
         sent.push(who.say("r", &format!("word {n}")).await.created_at.unwrap());
     }
     let text = |all: &[u32]| -> Vec<String> { all.iter().map(|n| format!("word {n}")).collect() };
