@@ -197,7 +197,7 @@ fn rooms() -> Vec<Row> {
         row(UPDATE, "update_mask", UpdateRoomRequest { room_id: room(), ..UpdateRoomRequest::default() }),
         row(UPDATE, "update_mask", update("x", &[])),
         row(UPDATE, "update_mask", update("x", &["kind"])),
-        row(UPDATE, "update_mask", update("x", &["title", "title", "title", "title"])),
+        row(UPDATE, "update_mask", update("x", &["title"; 5])),
         row(UPDATE, "title", update(&"x".repeat(257), &["title"])),
         row(UPDATE, "title", update("a\nb", &["title"])),
         row(ADD, "members", add(vec![])),

@@ -22,8 +22,8 @@ pub(in crate::chat) struct Change {
 #[derive(Default)]
 pub(super) struct Dirty {
     due: HashMap<UserKey, Due>,
-    /// What was written of each user who has devices here.
-    written: HashMap<UserKey, Availability>,
+    /// What was written of each user who has devices here; `None`: nobody knows, so it is written again whatever it is.
+    written: HashMap<UserKey, Option<Availability>>,
 }
 
 #[derive(Clone, Copy)]
@@ -64,8 +64,8 @@ impl Dirty {
                 due.at = due.gone_from;
                 return true;
             }
-            let before = written.get(user).copied().unwrap_or(Availability::Offline);
-            if state != before {
+            let before = written.get(user).copied().unwrap_or(Some(Availability::Offline));
+            if before != Some(state) {
                 changes.push(Change { user: user.clone(), state, seen_at: due.seen_at });
             }
             false
@@ -79,22 +79,27 @@ impl Dirty {
         for Change { user, state, .. } in changes {
             match state {
                 Availability::Offline => drop(self.written.remove(user)),
-                there => drop(self.written.insert(user.clone(), *there)),
+                there => drop(self.written.insert(user.clone(), Some(*there))),
             }
         }
     }
 
-    /// Changes could not be written, and are due again at `again`.
+    /// Changes could not be written, or nobody knows whether they were, and are due again at `again`.
     pub(super) fn failed(&mut self, changes: Vec<Change>, again: Instant) {
         for Change { user, seen_at, .. } in changes {
+            self.written.insert(user.clone(), None);
             self.due.entry(user).or_insert(Due { at: again, gone_from: again, seen_at });
         }
     }
 
-    /// Nothing of what was written is there any more: all these users are to be written.
-    pub(super) fn forget(&mut self, users: Vec<UserKey>, now: Instant) {
-        self.written.clear();
-        for user in users {
+    /// Nothing of what was written need be there any more, and something that was taken away meanwhile may be: these users
+    /// are to be written, and all who had devices here. Who has none any more went at `seen_at`, as far as is known.
+    pub(super) fn forget(&mut self, users: Vec<UserKey>, now: Instant, seen_at: Timestamp) {
+        for written in self.written.values_mut() {
+            *written = None;
+        }
+        for user in self.written.keys().cloned().chain(users).collect::<Vec<_>>() {
+            self.due.entry(user.clone()).or_insert(Due { at: now, gone_from: now, seen_at });
             self.changed(&user, now);
         }
     }
@@ -166,9 +171,27 @@ mod tests {
         assert!(dirty.take(now, 10, devices(1, 0)).is_empty());
         assert_eq!(dirty.take(now + DELAY, 10, devices(1, 0)), last);
         dirty.written(&last);
-        dirty.forget(vec![user("b"), user("a"), user("c")], now);
+        dirty.forget(vec![user("b"), user("a"), user("c")], now, Timestamp(0));
         let all = dirty.take(now, 10, devices(1, 0));
         let names: Vec<_> = all.iter().map(|change| change.user.user.as_str()).collect();
         assert_eq!(names, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn who_went_while_nobody_knew_what_was_written_is_written_as_gone() {
+        let (mut dirty, now, ana, ben) = (Dirty::default(), Instant::now(), user("ana"), user("ben"));
+        // Ana's coming may or may not be written, and she goes.
+        dirty.changed(&ana, now);
+        let coming = dirty.take(now, 10, devices(1, 0));
+        dirty.failed(coming, now);
+        assert_eq!(states(&dirty.take(now, 10, devices(0, 0))), [Availability::Offline]);
+        // Ben goes while the node's lease is over.
+        dirty.changed(&ben, now);
+        let coming = dirty.take(now, 10, devices(1, 0));
+        dirty.written(&coming);
+        dirty.forget(Vec::new(), now, Timestamp(5));
+        let gone = dirty.take(now, 10, devices(0, 0));
+        let of_ben = gone.iter().find(|change| change.user == ben).unwrap();
+        assert_eq!((of_ben.state, of_ben.seen_at), (Availability::Offline, Timestamp(5)));
     }
 }

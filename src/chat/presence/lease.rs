@@ -42,7 +42,7 @@ impl Presence {
         let now = self.clock.now();
         let held = store::presence::renew(&self.db, self.node, now, now.plus(self.options.node_lease)).await?;
         if !held {
-            self.dirty.lock().forget(self.hub.owners(), Instant::now());
+            self.dirty.lock().forget(self.hub.owners(), Instant::now(), now);
         }
         Ok(held)
     }

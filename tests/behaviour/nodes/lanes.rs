@@ -81,6 +81,7 @@ async fn what_is_written_or_skipped_at_one_node_ends_the_wait_at_another() {
     waiting(1, 2.0).await;
     send(&ana[0], laned("r", "phone", 1)).await.unwrap();
     waiting(1, 1.0).await;
+    eventually("the second to be written", async || texts(&ana[0], "r").await == ["1", "2"]).await;
     let skip =
         SkipLaneRequest { room_id: "r".into(), lane_id: "phone".into(), first_client_seq: 3, last_client_seq: 3 };
     let next = ana[0].chat.skip_lane(skip).await.unwrap().into_inner().next_client_seq;

@@ -42,7 +42,7 @@ fn a_database_is_migrated_once_however_many_start_together() {
     for output in starting.into_iter().map(|start| start.join().unwrap()) {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    assert_eq!(database.run("SELECT COUNT(*) FROM _sqlx_migrations"), "2");
+    assert_eq!(database.run("SELECT COUNT(*) FROM _sqlx_migrations"), "3");
     assert_eq!(database.run("SELECT COUNT(*) FROM projects"), "1");
 }
 
