@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use futures_util::FutureExt as _;
+use tokio::task::AbortHandle;
 
 use super::Offline;
 use crate::{Error, Event, Events, ResumeVerdict, Unread};
@@ -23,6 +24,17 @@ pub struct OfflineEvents {
     end: Option<Error>,
     /// Whether the open stream has told everything that was missed.
     caught_up: bool,
+    /// Reads the rooms anew. Ends with the stream: a call to a server that is gone would keep the file in use.
+    refreshing: Option<EndsWithStream>,
+}
+
+/// A task that ends when this is dropped.
+struct EndsWithStream(AbortHandle);
+
+impl Drop for EndsWithStream {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Offline {
@@ -40,6 +52,7 @@ impl Offline {
             stored: VecDeque::new(),
             end: None,
             caught_up: false,
+            refreshing: None,
         })
     }
 }
@@ -109,9 +122,10 @@ impl OfflineEvents {
     }
 
     /// Reads the rooms anew meanwhile. If it fails, the next opening does it.
-    fn refresh(&self) {
+    fn refresh(&mut self) {
         let offline = self.offline.clone();
-        self.offline.0.client.runtime().spawn(async move { offline.refresh().await });
+        let refresh = self.offline.0.client.runtime().spawn(async move { offline.refresh().await });
+        self.refreshing = Some(EndsWithStream(refresh.abort_handle()));
     }
 }
 
