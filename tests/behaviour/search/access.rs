@@ -82,14 +82,15 @@ async fn many_rooms_are_searched_like_few() {
             eve.say(&theirs, "word").await;
         }
     }
-    for n in 0..520 {
-        ana.say(&format!("mine-{n}"), &format!("word {n}")).await;
+    // Each has a new one and an old one: all of the new come first.
+    for n in 0..1_040 {
+        ana.say(&format!("mine-{}", n % 520), &format!("word {n}")).await;
     }
     ana.say("mine-40", "needle").await;
-    let expected: Vec<String> = (0..520).rev().map(|n| format!("word {n}")).collect();
+    let expected: Vec<String> = (0..1_040).rev().map(|n| format!("word {n}")).collect();
     for order in [1, 2] {
         let mut search = query("word");
-        (search.page_size, search.order) = (30, order);
+        (search.page_size, search.order) = (40, order);
         let mut found = texts(&ana, search).await;
         if order == 2 {
             found.sort_by_key(|text| std::cmp::Reverse(text["word ".len()..].parse::<u32>().unwrap()));
