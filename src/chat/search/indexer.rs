@@ -9,8 +9,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt as _, stream};
@@ -34,6 +37,10 @@ use crate::{
 
 /// Messages indexed in one transaction: few, because an edit in the room waits for it, and on SQLite all writes do.
 const BATCH: u64 = 500;
+/// Bytes of text in one transaction, about.
+const BATCH_BYTES: u64 = 1 << 20;
+/// While messages are sent, the task rests so many times as long as a batch took: sends come first.
+const REST: u32 = 4;
 /// Bytes of text after which others get their turn.
 const TURN_BYTES: usize = 64 * 1024;
 /// Rooms indexed at once.
@@ -60,6 +67,8 @@ pub struct Indexer {
     db: Db,
     noted: Mutex<Noted>,
     some: Notify,
+    /// How many messages are about as long as a batch may be, going by the last one.
+    fits: AtomicU64,
     /// Of rooms that are being indexed here: how far they are. Who wants the same room waits for its turn.
     reached: Mutex<HashMap<RoomKey, Arc<tokio::sync::Mutex<u64>>>>,
 }
@@ -74,7 +83,8 @@ struct Noted {
 impl Indexer {
     /// An index in `db`.
     pub fn new(options: IndexerOptions, db: Db) -> Arc<Self> {
-        Arc::new(Self { options, db, noted: Mutex::default(), some: Notify::new(), reached: Mutex::default() })
+        let fits = AtomicU64::new(BATCH);
+        Arc::new(Self { options, db, noted: Mutex::default(), some: Notify::new(), fits, reached: Mutex::default() })
     }
 
     /// Indexes what is noted until `stop`; and, at its start and now and then, all that lags.
@@ -138,7 +148,8 @@ impl Indexer {
         // By itself: a caller that hangs up would end a transaction, and with it a connection.
         let work = tokio::spawn(async move {
             let indexer = &indexer;
-            let work = rooms.into_iter().map(|(room, _, wanted)| async move { indexer.catch_up(&room, wanted).await });
+            let work =
+                rooms.into_iter().map(|(room, _, wanted)| async move { indexer.catch_up(&room, Some(wanted)).await });
             let outcomes: Vec<Result<()>> = stream::iter(work).buffer_unordered(ROOMS_AT_ONCE).collect().await;
             outcomes.into_iter().collect()
         });
@@ -147,7 +158,7 @@ impl Indexer {
 
     async fn index_all(&self, rooms: HashSet<RoomKey>) {
         let work = rooms.into_iter().map(|room| async move {
-            if let Err(error) = self.catch_up(&room, u64::MAX).await {
+            if let Err(error) = self.catch_up(&room, None).await {
                 // Whoever searches the room does it, or the next look.
                 tracing::warn!(%error, room = room.room.as_str(), "a room could not be indexed");
             }
@@ -175,21 +186,27 @@ impl Indexer {
         }
     }
 
-    /// Indexes a room up to `wanted`, or to its end.
-    async fn catch_up(&self, room: &RoomKey, wanted: u64) -> Result<()> {
+    /// Indexes a room up to `wanted`, for somebody who waits for it, or to its end, with rests while messages are sent.
+    async fn catch_up(&self, room: &RoomKey, wanted: Option<u64>) -> Result<()> {
         let turn = self.reached.lock().entry(room.clone()).or_default().clone();
         let outcome = async {
-            let mut reached = turn.lock().await;
-            while *reached < wanted {
-                match self.index_some(room).await? {
-                    (seq, true) => *reached = seq,
-                    (seq, false) => {
-                        *reached = seq;
-                        break;
+            loop {
+                let began = Instant::now();
+                {
+                    let mut reached = turn.lock().await;
+                    if wanted.is_some_and(|wanted| *reached >= wanted) {
+                        return Ok(());
+                    }
+                    let (seq, more) = self.index_some(room).await?;
+                    *reached = seq;
+                    if !more {
+                        return Ok(());
                     }
                 }
+                if wanted.is_none() && !self.noted.lock().rooms.is_empty() {
+                    tokio::time::sleep(began.elapsed() * REST).await;
+                }
             }
-            Ok(())
         };
         let outcome = outcome.await;
         let mut all = self.reached.lock();
@@ -204,11 +221,14 @@ impl Indexer {
     async fn index_some(&self, room: &RoomKey) -> Result<(u64, bool)> {
         let mut tx = self.db.begin_aside().await?;
         let indexed = index::lock(&mut tx, room).await?;
-        let messages = index::unindexed(&mut tx, room, indexed, BATCH).await?;
-        let (Some(last), more) = (messages.last().map(|message| message.seq), messages.len() as u64 == BATCH) else {
+        let limit = self.fits.load(Ordering::Relaxed);
+        let messages = index::unindexed(&mut tx, room, indexed, limit).await?;
+        let (Some(last), more) = (messages.last().map(|message| message.seq), messages.len() as u64 == limit) else {
             tx.commit().await?;
             return Ok((indexed, false));
         };
+        let length = messages.iter().map(|message| message.text.len() as u64).sum::<u64>() / messages.len() as u64;
+        self.fits.store((BATCH_BYTES / length.max(1)).clamp(1, BATCH), Ordering::Relaxed);
         let mut newest = Timestamp::default();
         let mut entries = Vec::with_capacity(messages.len());
         let mut bytes = 0;
