@@ -2,21 +2,17 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
-use indexmap::IndexMap;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::Topic;
+use super::{State, Topic, queue::Queue};
 use crate::{
     clock::Timestamp,
     error::{Error, Reason},
@@ -29,12 +25,6 @@ pub type SessionId = Uuid;
 /// What frames that are queued regardless of the bound may add to it: a client that has them made and does not read them
 /// ends its stream.
 const REGARDLESS_BYTES: usize = 4 << 20;
-
-/// What one poll hands to the connection at most: an HTTP/2 DATA frame of the default size.
-const CHUNK_BYTES: usize = 16 * 1024;
-
-/// States that wait for a reader, at most: beyond it, those that may be left out are.
-const STATES: usize = 1_024;
 
 /// When to warn of an expiry: not worked out yet, or done.
 const UNSET: i64 = i64::MIN;
@@ -57,46 +47,6 @@ pub struct Session {
     over_for: AtomicU32,
     away: AtomicBool,
     pub(super) beat_at: AtomicI64,
-}
-
-/// What a state is of: of several that wait, only the newest is sent.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct StateKey {
-    /// The kind of state.
-    pub kind: &'static str,
-    /// The room, user or other thing that it is of.
-    pub of: Arc<str>,
-}
-
-/// How something is now, as a frame; see [`Session::put`].
-#[derive(Clone, Debug)]
-pub struct State {
-    /// What it is of.
-    pub key: StateKey,
-    /// The frame.
-    pub frame: Bytes,
-    /// What to send in its place if one before it was not read yet; `None`: it tells all by itself.
-    pub instead: Option<Bytes>,
-    /// Whether it is to be sent however many wait.
-    pub kept: bool,
-}
-
-#[derive(Default)]
-struct Queue {
-    frames: VecDeque<Bytes>,
-    bytes: usize,
-    /// How things are now: sent before the frames. Boxed, because most streams have none most of the time.
-    states: Option<Box<IndexMap<StateKey, Bytes>>>,
-    /// The first frame of the stream was taken: states may overtake the others.
-    begun: bool,
-    /// The first frame was sent in part: nothing comes between.
-    parted: bool,
-    reader: Option<Waker>,
-    ending: Option<Error>,
-    /// Too much waited; nothing more is queued.
-    overflowed: bool,
-    /// The reader is gone, or has been told the ending.
-    closed: bool,
 }
 
 /// What a session follows.
@@ -183,15 +133,8 @@ impl Session {
             if queue.closed || queue.ending.is_some() {
                 return true;
             }
-            let states = queue.states.get_or_insert_default();
-            let full = states.len() >= STATES;
-            match states.get_index_of(&state.key) {
-                Some(at) => {
-                    states[at] = state.instead.as_ref().unwrap_or(&state.frame).clone();
-                    states.move_index(at, states.len() - 1);
-                }
-                None if full && !state.kept => return false,
-                None => drop(states.insert(state.key.clone(), state.frame.clone())),
+            if !queue.put(state) {
+                return false;
             }
             queue.reader.take()
         };
@@ -373,59 +316,6 @@ impl Session {
     }
 }
 
-impl Queue {
-    fn is_over(&self) -> bool {
-        self.closed || self.ending.is_some()
-    }
-
-    /// The states that wait, joined up to the size of one DATA frame.
-    fn take_states(&mut self) -> Option<Bytes> {
-        let states = self.states.as_mut()?;
-        let mut joined = BytesMut::new();
-        while let Some((_, next)) = states.first() {
-            if !joined.is_empty() && joined.len() + next.len() > CHUNK_BYTES {
-                return Some(joined.freeze());
-            }
-            joined.extend_from_slice(next);
-            states.shift_remove_index(0);
-        }
-        self.states = None;
-        Some(joined.freeze())
-    }
-
-    fn take(&mut self) -> Option<Bytes> {
-        if self.begun && !self.parted && self.states.is_some() {
-            return self.take_states();
-        }
-        let mut first = self.frames.pop_front()?;
-        self.begun = true;
-        self.parted = first.len() > CHUNK_BYTES;
-        if self.parted {
-            let chunk = first.split_to(CHUNK_BYTES);
-            self.frames.push_front(first);
-            self.bytes -= chunk.len();
-            return Some(chunk);
-        }
-        let mut size = first.len();
-        let more = self.frames.iter().take_while(|f| {
-            let fits = size + f.len() <= CHUNK_BYTES;
-            size += if fits { f.len() } else { 0 };
-            fits
-        });
-        let more = more.count();
-        self.bytes -= size;
-        if more == 0 {
-            return Some(first);
-        }
-        let mut joined = BytesMut::with_capacity(size);
-        joined.extend_from_slice(&first);
-        for frame in self.frames.drain(..more) {
-            joined.extend_from_slice(&frame);
-        }
-        Some(joined.freeze())
-    }
-}
-
 /// Wakes outside the lock: the woken task takes it at once.
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
@@ -436,7 +326,13 @@ fn wake(waker: Option<Waker>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{ProjectId, UserId};
+    use crate::{
+        hub::{
+            StateKey,
+            queue::{CHUNK_BYTES, STATES},
+        },
+        id::{ProjectId, UserId},
+    };
 
     fn unread() -> Session {
         let owner = UserKey { project: ProjectId::stored("p".into()), user: UserId::stored("ana".into()) };
