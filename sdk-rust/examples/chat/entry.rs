@@ -17,7 +17,6 @@ pub(crate) struct Args {
     pub(crate) room: String,
     pub(crate) url: String,
     /// The file of the outbox and cache.
-    #[allow(dead_code, reason = "the bot has none")]
     pub(crate) store: Option<String>,
     token: Option<String>,
 }

@@ -22,6 +22,9 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Failure> {
     let args = Args::read("echo_bot")?;
+    if args.store.is_some() {
+        return Err("the bot keeps nothing in a file: leave --store out".into());
+    }
     let client = args.client()?;
     entry::enter(&client, &args.room).await?;
     let mut events = client.events();
