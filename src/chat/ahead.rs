@@ -55,8 +55,9 @@ impl Ahead {
         self.bytes += size;
     }
 
-    /// Has the log read for a topic after `wait`, unless it is sooner.
-    pub(super) fn read_in(&mut self, topic: &Topic, wait: Duration) {
+    /// Has the log read for a topic, unless it is sooner. Without `patience` it is due at once.
+    pub(super) fn read(&mut self, topic: &Topic, patience: bool) {
+        let wait = if patience { PATIENCE } else { Duration::ZERO };
         let waiting = self.waiting(topic, wait);
         waiting.again |= waiting.due.is_none();
         waiting.lags = true;
@@ -149,7 +150,7 @@ mod tests {
     #[test]
     fn what_the_database_has_is_read_even_if_some_of_it_comes_by_itself() {
         let mut ahead = Ahead::default();
-        ahead.read_in(&topic(), Duration::ZERO);
+        ahead.read(&topic(), false);
         assert!(ahead.next(&topic(), 49).is_none());
         assert_eq!(ahead.take_due(Instant::now()).len(), 1, "50 may still be missing");
         ahead.done(&topic(), None);

@@ -256,12 +256,16 @@ impl Publisher {
 
     fn found(&mut self, finding: Finding) {
         match finding {
-            Finding::Lags(topic) => self.ahead.read_in(&topic, Duration::ZERO),
+            Finding::Lags(topic) => self.ahead.read(&topic, false),
             Finding::Log(topic, after, Ok(tail)) => self.read_log(&topic, after, tail),
             // It was logged where it failed.
             Finding::Log(topic, _, Err(_)) => self.ahead.done(&topic, Some(AGAIN)),
             Finding::Joined(user, room, position) => self.enter(&room, &topic(&room), &user.user, position, false),
-            Finding::Gone(topic) => self.end(&topic),
+            Finding::Gone(topic) => match self.parts.hub.head(&topic) {
+                // Its last event may be on its way here.
+                Some(Some(_)) => self.ahead.read(&topic, self.parts.bus.health().delivers()),
+                _ => self.end(&topic),
+            },
         }
     }
 

@@ -63,7 +63,7 @@ async fn however_fast_frames_come_a_member_is_written_once_in_an_interval() {
     told(&mut stream, "ben", 1_000, 1_000).await;
     let intervals = begun.elapsed().as_millis() / 400 + 2;
     let written = server.metric("relay_receipt_updates_total").await;
-    assert!(written >= 2.0 && written <= 2.0 * intervals as f64, "{written} in {intervals} intervals");
+    assert!(written >= 1.0 && written <= 2.0 * intervals as f64, "{written} in {intervals} intervals");
 }
 
 #[tokio::test]
