@@ -34,7 +34,7 @@ impl Chat {
             .write(Some(key.room.clone()), key.lane.len(), move |unit| {
                 Box::pin(async move {
                     require(unit, &key.room, &key.sender, Action::Send).await?;
-                    let stored = store::lanes::read(&mut unit.tx, &[&key]).await?.pop().flatten();
+                    let stored = store::lanes::read(&mut unit.tx, &key).await?;
                     let fresh = stored.is_none();
                     let mut lane = stored.unwrap_or_default();
                     if lane.skip(first, last)? {

@@ -1,4 +1,4 @@
-//! The lanes of one batch of sends: read together, moved in memory, written together.
+//! The lanes of one batch of sends, moved in memory between their reading and their writing.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::{
     chat::{
         lane::{Lane, LaneKey},
         message::LanePlace,
-        store,
+        store::{self, append::Known},
     },
     error::Result,
 };
@@ -32,25 +32,18 @@ pub(super) enum Turn {
 }
 
 impl Lanes {
-    /// Reads the lanes of these sends.
-    pub(super) async fn load(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Self> {
+    /// The lanes of these sends, of which each is known by the first send that is in it.
+    pub(super) fn of(sends: &[&PendingSend], known: &[Known]) -> Self {
         let mut lanes = HashMap::new();
-        for key in sends.iter().filter_map(|send| send.lane.as_ref()) {
-            if !lanes.contains_key(key) {
-                lanes.insert(key.clone(), Loaded { lane: Lane::default(), stored: false, moved: false });
+        for (send, known) in sends.iter().zip(known) {
+            if let Some(key) = &send.lane
+                && !lanes.contains_key(key)
+            {
+                let (stored, lane) = (known.lane.is_some(), known.lane.clone().unwrap_or_default());
+                lanes.insert(key.clone(), Loaded { lane, stored, moved: false });
             }
         }
-        if lanes.is_empty() {
-            return Ok(Self::default());
-        }
-        let keys: Vec<&LaneKey> = lanes.keys().collect();
-        let stored = store::lanes::read(&mut unit.tx, &keys).await?;
-        for (loaded, stored) in lanes.values_mut().zip(stored) {
-            if let Some(lane) = stored {
-                (loaded.lane, loaded.stored) = (lane, true);
-            }
-        }
-        Ok(Self(lanes))
+        Self(lanes)
     }
 
     /// Whether it is the send's turn; if so, its number is taken.
@@ -58,7 +51,9 @@ impl Lanes {
     /// # Errors
     /// `LANE_NUMBER_USED`, `LANE_JUMP_TOO_FAR`.
     pub(super) fn turn(&mut self, send: &PendingSend) -> Result<Turn> {
-        let Some((number, loaded)) = send.message.lane.as_ref().zip(self.of(send)) else { return Ok(Turn::Now(None)) };
+        let Some((number, loaded)) = send.message.lane.as_ref().zip(self.of_send(send)) else {
+            return Ok(Turn::Now(None));
+        };
         let Some(missing_before) = loaded.lane.take(number.number, send.pass)? else { return Ok(Turn::Later) };
         loaded.moved = true;
         Ok(Turn::Now(Some(LanePlace(number.lane.clone(), number.number, missing_before))))
@@ -66,21 +61,30 @@ impl Lanes {
 
     /// The number that the send's lane expects next, if it has one.
     pub(super) fn next(&mut self, send: &PendingSend) -> Option<u64> {
-        self.of(send).map(|loaded| loaded.lane.next())
+        self.of_send(send).map(|loaded| loaded.lane.next())
     }
 
-    fn of(&mut self, send: &PendingSend) -> Option<&mut Loaded> {
+    fn of_send(&mut self, send: &PendingSend) -> Option<&mut Loaded> {
         self.0.get_mut(send.lane.as_ref()?)
     }
 
-    /// Writes the lanes that moved.
-    pub(super) async fn save(self, unit: &mut Unit) -> Result<()> {
-        let moved: Vec<_> = self.0.iter().filter(|(_, loaded)| loaded.moved).map(|(k, l)| (k, &l.lane)).collect();
-        store::lanes::write(&mut unit.tx, &moved, unit.now).await?;
-        for (key, _) in self.0.iter().filter(|(_, loaded)| loaded.moved && !loaded.stored) {
+    /// Those that moved and stand in the database.
+    pub(super) fn moved(&self) -> Vec<(&LaneKey, &Lane)> {
+        self.some(|loaded| loaded.moved && loaded.stored)
+    }
+
+    /// The lanes that moved are written but for new ones: adds these, and forgets old ones for them.
+    pub(super) async fn add(self, unit: &mut Unit) -> Result<()> {
+        let new = self.some(|loaded| loaded.moved && !loaded.stored);
+        store::lanes::write(&mut unit.tx, &new, unit.now).await?;
+        for (key, _) in new {
             store::lanes::forget_oldest(&mut unit.tx, key).await?;
         }
         unit.moved.extend(self.0.into_iter().filter(|(_, l)| l.moved).map(|(key, loaded)| (key, loaded.lane.last)));
         Ok(())
+    }
+
+    fn some(&self, which: impl Fn(&Loaded) -> bool) -> Vec<(&LaneKey, &Lane)> {
+        self.0.iter().filter(|(_, loaded)| which(loaded)).map(|(key, loaded)| (key, &loaded.lane)).collect()
     }
 }

@@ -2,16 +2,16 @@
 
 use std::collections::HashSet;
 
-use super::unit::Unit;
+use super::{PendingSend, unit::Unit};
 use crate::{
     chat::{
-        message::{Mention, Message, NewMessage},
+        message::{Mention, Message},
         policy::{self, Action},
         room::{Role, RoomKind},
         store::{self, append::NewRow},
     },
     error::{Error, Reason, Result},
-    id::{RoomKey, UserId, UserKey},
+    id::{RoomKey, UserId},
 };
 
 /// The mentioned users who are members.
@@ -19,9 +19,9 @@ pub(super) struct Mentioned(HashSet<(RoomKey, UserId)>);
 
 impl Mentioned {
     /// Looks up all whom these sends mention; where none does, nothing is asked.
-    pub(super) async fn look_up(unit: &mut Unit, sends: &[(&UserKey, &NewMessage)]) -> Result<Self> {
+    pub(super) async fn look_up(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Self> {
         let mut wanted: Vec<(RoomKey, UserId)> = Vec::new();
-        for (sender, message) in sends {
+        for PendingSend { sender, message, .. } in sends {
             let room = || sender.room(message.room.clone());
             wanted.extend(users(&message.content.mentions).map(|user| (room(), user.clone())));
         }

@@ -1,6 +1,9 @@
 //! Sends that wait together: looked up, numbered and inserted in one go.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use uuid::Uuid;
 
@@ -17,7 +20,7 @@ use crate::{
         message::{Message, Receipt},
         policy::{self, Action},
         room::RoomKind,
-        store::append::{self, Earlier, Known, NewRow},
+        store::append::{self, Earlier, Known, NewRow, Wanted},
     },
     error::{Error, Reason, Result},
     id::UserKey,
@@ -33,10 +36,9 @@ pub(super) enum Outcome {
 
 /// The outcome of each send, in the same order. An error of the whole is the database's.
 pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<Outcome>> {
-    let wanted: Vec<_> = sends.iter().map(|send| (&send.sender, &send.message)).collect();
-    let known = append::known(&mut unit.tx, &wanted).await?;
-    let mut lanes = Lanes::load(unit, sends).await?;
-    let mentioned = Mentioned::look_up(unit, &wanted).await?;
+    let known = append::known(&mut unit.tx, &wanted(sends)).await?;
+    let mut lanes = Lanes::of(sends, &known);
+    let mentioned = Mentioned::look_up(unit, sends).await?;
     let mut rows: Vec<NewRow> = Vec::new();
     // The same id twice in one batch: the second is a duplicate of a row that is not in the database yet.
     let mut fresh: HashMap<(&UserKey, Uuid), usize> = HashMap::new();
@@ -63,9 +65,9 @@ pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<O
         }
         outcomes.push(outcome);
     }
-    lanes.save(unit).await?;
     if !rows.is_empty() {
-        append::insert(&mut unit.tx, &rows).await?;
+        append::insert(&mut unit.tx, &rows, &lanes.moved(), unit.now).await?;
+        lanes.add(unit).await?;
         super::mentions::insert(unit, &rows).await?;
     }
     pace.save(&mut unit.tx, unit.now).await?;
@@ -77,6 +79,17 @@ pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<O
         body: EventBody::MessageCreated(Box::new(row.message)),
     }));
     Ok(outcomes)
+}
+
+/// What is to be looked up for sends: each lane once, for the first send that is in it.
+fn wanted<'a>(sends: &[&'a PendingSend]) -> Vec<Wanted<'a>> {
+    let mut seen = HashSet::new();
+    let wanted = sends.iter().map(|send| Wanted {
+        sender: &send.sender,
+        message: &send.message,
+        lane: send.lane.as_ref().filter(|key| seen.insert(*key)),
+    });
+    wanted.collect()
 }
 
 /// The answer to an id that the sender used before.

@@ -1,9 +1,10 @@
 //! The hot statements: what one batch of sends asks and writes, in one statement each, however many sends it holds.
 //! Where the engines want rows in different forms, both stand side by side.
 
-use super::{look_up, metadata_json, padded, placeholders};
+use super::{lanes, look_up, metadata_json, padded, placeholders};
 use crate::{
     chat::{
+        lane::{Lane, LaneKey},
         message::{Message, NewMessage},
         room::{Role, RoomKind},
     },
@@ -36,6 +37,16 @@ pub(in crate::chat) struct Known {
     pub(in crate::chat) held: Held,
     /// The message that carries the sender's id already.
     pub(in crate::chat) earlier: Option<Earlier>,
+    /// The lane that was asked for, if it was used before.
+    pub(in crate::chat) lane: Option<Lane>,
+}
+
+/// What is looked up for a send.
+pub(in crate::chat) struct Wanted<'a> {
+    pub(in crate::chat) sender: &'a UserKey,
+    pub(in crate::chat) message: &'a NewMessage,
+    /// The lane, unless it is another send's that it is looked up for.
+    pub(in crate::chat) lane: Option<&'a LaneKey>,
 }
 
 /// What holds a member back beside their role.
@@ -89,48 +100,65 @@ pub(in crate::chat) async fn lock_free(tx: &mut Tx, rooms: Vec<RoomKey>) -> Resu
     tx.fetch_all(statement, args.into_columns(2)).await
 }
 
-/// Looks up room, role and earlier message of each send. The answer has one entry a send, in the same order.
-pub(in crate::chat) async fn known(tx: &mut Tx, sends: &[(&UserKey, &NewMessage)]) -> Result<Vec<Known>> {
-    const WIDTH: usize = 5;
-    let (wanted, n) = match tx.dialect() {
-        Dialect::ValueLists => {
-            let n = padded(sends.len());
-            (format!("(VALUES {})", placeholders(n, WIDTH)), n)
-        }
-        Dialect::ArraysAndLocks => {
-            let arrays = "$1::int8[], $2::text[], $3::text[], $4::text[], $5::uuid[]";
-            (format!("(SELECT * FROM UNNEST({arrays}))"), sends.len())
-        }
-    };
+/// Looks up room, role, earlier message and lane of each send. The answer has one entry a send, in the same order.
+pub(in crate::chat) async fn known(tx: &mut Tx, sends: &[Wanted<'_>]) -> Result<Vec<Known>> {
+    // Where no send is in a lane, as in most batches, lanes cost nothing.
+    let lanes = sends.iter().any(|send| send.lane.is_some());
+    let width = if lanes { 6 } else { 5 };
+    let (table, n) = wanted(tx.dialect(), sends.len(), lanes);
     let room = "r.project_id = w.project_id AND r.room_id = w.room_id AND r.deleted_at IS NULL";
     let member = "m.project_id = w.project_id AND m.room_id = w.room_id AND m.user_id = w.user_id";
     let earlier =
         "d.project_id = w.project_id AND d.sender_id = w.user_id AND d.client_message_id = w.client_message_id";
+    let lane = "l.project_id = w.project_id AND l.room_id = w.room_id AND l.sender_id = w.user_id \
+         AND l.lane_id = w.lane_id";
     let left = |table, alias, condition| look_up(tx.dialect(), "LEFT JOIN", table, alias, condition);
+    let (in_lane, lane) = match lanes {
+        true => ("l.last_client_seq, l.missing, l.skipped", left("lanes", "l", lane)),
+        false => ("CAST(NULL AS BIGINT)", String::new()),
+    };
     let statement = format!(
-        "WITH wanted (idx, project_id, room_id, user_id, client_message_id) AS {wanted} \
-         SELECT w.idx, r.kind, r.last_seq, r.last_position, r.member_count, r.last_activity_at, m.role, \
+        "{table} SELECT w.idx, r.kind, r.last_seq, r.last_position, r.member_count, r.last_activity_at, m.role, \
                 m.muted_until, m.peer_blocked, m.last_sent_at, r.slow_mode_seconds, \
-                d.room_id, d.seq, d.position, d.created_at, d.fingerprint \
-         FROM wanted w {} {} {}",
+                d.room_id, d.seq, d.position, d.created_at, d.fingerprint, {in_lane} \
+         FROM wanted w {} {} {} {lane}",
         left("rooms", "r", room),
         left("members", "m", member),
         left("messages", "d", earlier)
     );
-    let mut args = Args::with_capacity(n * WIDTH);
+    let mut args = Args::with_capacity(n * width);
     for i in 0..n {
         let at = i.min(sends.len() - 1);
-        let (sender, message) = sends[at];
+        let Wanted { sender, message, lane } = &sends[at];
         args.push(at as i64);
         args.push(&sender.project);
         args.push(&message.room);
         args.push(&sender.user);
         args.push(message.client_message_id);
+        if lanes {
+            args.push(lane.map(|key| key.lane.as_str()));
+        }
     }
-    let mut rows: Vec<Known> = tx.fetch_all(&statement, shaped(tx, args, WIDTH)).await?;
+    let mut rows: Vec<Known> = tx.fetch_all(&statement, shaped(tx, args, width)).await?;
     rows.sort_by_key(|known| known.index);
     rows.dedup_by_key(|known| known.index);
     Ok(rows)
+}
+
+/// The table of what is looked up for `n` sends, and how many rows it takes.
+fn wanted(dialect: Dialect, n: usize, lanes: bool) -> (String, usize) {
+    let (column, array) = if lanes { (", lane_id", ", $6::text[]") } else { ("", "") };
+    let (rows, n) = match dialect {
+        Dialect::ValueLists => {
+            let n = padded(n);
+            (format!("(VALUES {})", placeholders(n, if lanes { 6 } else { 5 })), n)
+        }
+        Dialect::ArraysAndLocks => {
+            let arrays = "$1::int8[], $2::text[], $3::text[], $4::text[], $5::uuid[]";
+            (format!("(SELECT * FROM UNNEST({arrays}{array}))"), n)
+        }
+    };
+    (format!("WITH wanted (idx, project_id, room_id, user_id, client_message_id{column}) AS {rows}"), n)
 }
 
 /// Rows as values one after the other, or as a column each.
@@ -158,7 +186,11 @@ impl FromRow for Known {
         let created_at = row.time_opt()?.unwrap_or_default();
         let fingerprint = row.bytes_opt()?.unwrap_or_default();
         let earlier = room.map(|room| Earlier { room, seq, position, created_at, fingerprint });
-        Ok(Self { index, counters, role, held, earlier })
+        let lane = match row.count_opt()? {
+            Some(last) => Some(lanes::stored(last, row)?),
+            None => None,
+        };
+        Ok(Self { index, counters, role, held, earlier, lane })
     }
 }
 
@@ -180,10 +212,15 @@ pub(in crate::chat) struct NewRow {
     pub(in crate::chat) fingerprint: Vec<u8>,
 }
 
-const COLUMNS: usize = 15;
+const COLUMNS: usize = 17;
 
-/// Inserts all messages.
-pub(in crate::chat) async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<()> {
+/// Inserts all messages, and writes those lanes that they move which are there already.
+pub(in crate::chat) async fn insert(
+    tx: &mut Tx,
+    rows: &[NewRow],
+    moved: &[(&LaneKey, &Lane)],
+    now: Timestamp,
+) -> Result<()> {
     let (new, n) = match tx.dialect() {
         Dialect::ValueLists => {
             let n = padded(rows.len());
@@ -191,13 +228,13 @@ pub(in crate::chat) async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<()> 
         }
         Dialect::ArraysAndLocks => {
             let arrays = "$1::text[], $2::text[], $3::int8[], $4::int8[], $5::text[], $6::uuid[], $7::bytea[], $8::text[], \
-                 $9::text[], $10::int8[], $11::jsonb[], $12::jsonb[], $13::timestamptz[], $14::jsonb[], $15::jsonb[]";
+                 $9::text[], $10::int8[], $11::jsonb[], $12::jsonb[], $13::timestamptz[], $14::jsonb[], $15::text[], $16::int8[], $17::int8[]";
             (format!("UNNEST({arrays})"), rows.len())
         }
     };
     let statement = format!(
         "INSERT INTO messages (project_id, room_id, seq, position, sender_id, client_message_id, fingerprint, text, \
-         content_type, reply_to_seq, metadata, attachments, created_at, mentions, lane) SELECT * FROM {new}"
+         content_type, reply_to_seq, metadata, attachments, created_at, mentions, lane_id, client_seq, missing_before) SELECT * FROM {new}"
     );
     let mut args = Args::with_capacity(n * COLUMNS);
     for row in rows {
@@ -206,7 +243,22 @@ pub(in crate::chat) async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<()> 
     for _ in rows.len() * COLUMNS..n * COLUMNS {
         args.push(None::<i64>);
     }
-    tx.execute(&statement, shaped(tx, args, COLUMNS)).await.map(drop)
+    let args = shaped(tx, args, COLUMNS);
+    if moved.is_empty() {
+        return tx.execute(&statement, args).await.map(drop);
+    }
+    match tx.dialect() {
+        Dialect::ValueLists => {
+            lanes::write(tx, moved, now).await?;
+            tx.execute(&statement, args).await.map(drop)
+        }
+        // One statement, because each is a way to the database and back.
+        Dialect::ArraysAndLocks => {
+            let (lanes, moved) = lanes::moving(moved, now, COLUMNS);
+            let args = Args::joined([args, moved].into_iter());
+            tx.execute(&format!("WITH moved AS ({lanes}) {statement}"), args).await.map(drop)
+        }
+    }
 }
 
 fn push_row(args: &mut Args, row: &NewRow) {
@@ -225,7 +277,10 @@ fn push_row(args: &mut Args, row: &NewRow) {
     args.push_json(super::messages::attachments_json(&content.attachments));
     args.push(message.created_at);
     args.push_json(super::messages::mentions_json(&content.mentions));
-    args.push_json(message.lane.as_ref().map(|lane| serde_json::to_string(lane).unwrap_or_default()));
+    let lane = message.lane.as_ref();
+    args.push(lane.map(|place| place.0.as_str()));
+    args.push(lane.map(|place| place.1));
+    args.push(lane.map(|place| place.2));
 }
 
 /// Writes the counters of all rooms that moved.

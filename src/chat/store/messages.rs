@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{by_room, from_json, mentions, metadata_json};
 use crate::{
-    chat::message::{Attachment, Content, Deletion, Mention, Message, REACTION_USERS_SHOWN, ReactionSummary},
+    chat::message::{
+        Attachment, Content, Deletion, LanePlace, Mention, Message, REACTION_USERS_SHOWN, ReactionSummary,
+    },
     clock::Timestamp,
     db::{Db, FromRow, Row, RowResult, Tx},
     error::Result,
@@ -14,7 +16,7 @@ use crate::{
 /// The columns of a [`Message`], of a table called `m`.
 pub(super) const COLUMNS: &str = "m.seq, m.position, m.sender_id, m.client_message_id, m.text, m.content_type, \
      m.metadata, m.attachments, m.mentions, m.reply_to_seq, m.created_at, m.edited_at, m.deleted_at, m.deleted_by, \
-     m.deletion_reason, m.lane";
+     m.deletion_reason, m.lane_id, m.client_seq, m.missing_before";
 
 pub(super) fn attachments_json(attachments: &[Attachment]) -> Option<String> {
     (!attachments.is_empty()).then(|| serde_json::to_string(attachments).unwrap_or_default())
@@ -47,7 +49,10 @@ impl FromRow for Message {
                 }
                 _ => None,
             },
-            lane: from_json(row.json_opt()?)?,
+            lane: match (row.text_opt()?, row.count_opt()?, row.count_opt()?) {
+                (Some(lane), Some(number), Some(missing)) => Some(LanePlace(lane, number, missing)),
+                _ => None,
+            },
         })
     }
 }

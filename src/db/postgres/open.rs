@@ -40,6 +40,17 @@ pub(super) fn session(options: PgConnectOptions, patience: Duration) -> PgConnec
     options.application_name("relay").options(settings).statement_cache_capacity(256)
 }
 
+/// For connections whose statements look all rows up by their keys: each is planned once, with the plan that suits tables of any
+/// size. To plan them anew each time would cost more than to run them.
+fn planned_once(options: PgConnectOptions) -> PgConnectOptions {
+    options.options([
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+    ])
+}
+
 impl Postgres {
     pub(in crate::db) async fn open(config: &DatabaseConfig) -> Result<Self> {
         let options = session(url::parse(PRIMARY, &config.url)?, config.statement_timeout);
@@ -50,10 +61,11 @@ impl Postgres {
         // It has done what it was for; that it could not say goodbye changes nothing.
         let _ = connection.close().await;
         let limits = Limits { turn: config.statement_timeout, connect: config.connect_timeout };
-        let connections = |max| Connections::new(options.clone(), max, limits);
+        let connections = |options: &PgConnectOptions, max| Connections::new(options.clone(), max, limits);
         let patience = config.statement_timeout + GRACE;
-        let reader = Reader { connections: connections(config.read_connections), patience };
-        let (writers, aside) = (connections(config.write_connections), connections(ASIDE));
+        let reader = Reader { connections: connections(&options, config.read_connections), patience };
+        let writers = connections(&planned_once(options.clone()), config.write_connections);
+        let aside = connections(&options, ASIDE);
         Ok(Self { writers, aside, reader, patience })
     }
 }
