@@ -29,11 +29,14 @@ impl Presence {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            while !self.is_leaving() {
+            // What changes meanwhile is left for the next tick: else a busy node would write without end, few users at a time.
+            let mut full = true;
+            while full && !self.is_leaving() {
                 let changes = self.dirty.lock().take(Instant::now(), BATCH, |user| self.hub.devices(user));
                 if changes.is_empty() {
                     break;
                 }
+                full = changes.len() >= BATCH;
                 match self.write(&changes, None).await {
                     Ok(told) => {
                         self.dirty.lock().written(&changes);

@@ -282,14 +282,15 @@ pub(in crate::chat) async fn sample(db: &Db, room: &RoomKey, limit: u64) -> Resu
 pub(in crate::chat) async fn known(db: &Db, caller: &UserKey, users: &[UserId]) -> Result<Vec<UserPresence>> {
     let rows = users.iter().map(|user| Args::new().with(&caller.project).with(&caller.user).with(user));
     let (table, args) = table(db.dialect(), &["text", "text", "text"], rows);
+    let shared = "b.project_id = a.project_id AND b.room_id = a.room_id AND b.user_id = w.user_id";
+    let shared = look_up(db.dialect(), "JOIN", "members", "b", shared);
     let statement = format!(
         "WITH wanted (project_id, caller, user_id) AS {table} \
          SELECT DISTINCT w.user_id, COALESCE(p.state, 3), p.last_seen_at, COALESCE(p.status_text, ''), \
                 COALESCE(p.version, 0) \
          FROM wanted w LEFT JOIN presence p ON p.project_id = w.project_id AND p.user_id = w.user_id \
          WHERE w.user_id = w.caller OR ( \
-             EXISTS (SELECT 1 FROM members a JOIN members b ON b.project_id = a.project_id AND b.room_id = a.room_id \
-                     WHERE a.project_id = w.project_id AND a.user_id = w.caller AND b.user_id = w.user_id) \
+             EXISTS (SELECT 1 FROM members a {shared} WHERE a.project_id = w.project_id AND a.user_id = w.caller) \
              AND NOT EXISTS (SELECT 1 FROM blocks k WHERE k.project_id = w.project_id AND k.user_id = w.user_id \
                      AND k.blocked_id = w.caller))"
     );

@@ -36,6 +36,8 @@ pub(super) fn session(options: PgConnectOptions, patience: Duration) -> PgConnec
         ("idle_in_transaction_session_timeout", timeout.as_str()),
         // A plan that was made while a table was empty would be kept when it has grown, and reads all of it.
         ("plan_cache_mode", "force_custom_plan"),
+        // Compiling a statement takes longer than any of these runs; guesses about tables that grow let it seem worth it.
+        ("jit", "off"),
     ];
     options.application_name("relay").options(settings).statement_cache_capacity(256)
 }
