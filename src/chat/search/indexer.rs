@@ -27,10 +27,10 @@ use crate::{
         event::{Event, EventBody},
         log::Unit,
         message::Message,
-        store::index::{self, Entry},
+        store::index::{self, Entry, Unindexed},
     },
     clock::Timestamp,
-    db::Db,
+    db::{Db, Tx},
     error::{Error, Result},
     id::RoomKey,
 };
@@ -43,8 +43,10 @@ const BATCH_BYTES: u64 = 1 << 20;
 const REST: u32 = 4;
 /// Bytes of text after which others get their turn.
 const TURN_BYTES: usize = 64 * 1024;
-/// Rooms indexed at once.
-const ROOMS_AT_ONCE: usize = 2;
+/// Rooms indexed together.
+const ROOMS_TOGETHER: usize = 64;
+/// Transactions at once.
+const AT_ONCE: usize = 2;
 /// Messages that a search indexes before it answers.
 const MOST_BEHIND: u64 = 20_000;
 /// Rooms that are remembered to be indexed; of more, only that there are some.
@@ -72,6 +74,24 @@ pub struct Indexer {
     /// Of rooms that are being indexed here: how far they are. Who wants the same room waits for its turn.
     reached: Mutex<HashMap<RoomKey, Arc<tokio::sync::Mutex<u64>>>>,
 }
+
+/// A room to index.
+#[derive(Clone)]
+struct Wanted {
+    room: RoomKey,
+    /// Up to here, for somebody who waits for it.
+    seq: Option<u64>,
+}
+
+impl Wanted {
+    /// Whether more is wanted than what is indexed, up to `reached`.
+    fn is_ahead_of(&self, reached: u64) -> bool {
+        self.seq.is_none_or(|seq| seq > reached)
+    }
+}
+
+/// The turn at a room, and how far it is.
+type Turn = tokio::sync::OwnedMutexGuard<u64>;
 
 #[derive(Default)]
 struct Noted {
@@ -145,25 +165,27 @@ impl Indexer {
             ));
         }
         let indexer = self.clone();
+        let rooms = rooms.into_iter().map(|(room, _, wanted)| Wanted { room, seq: Some(wanted) }).collect();
         // By itself: a caller that hangs up would end a transaction, and with it a connection.
-        let work = tokio::spawn(async move {
-            let indexer = &indexer;
-            let work =
-                rooms.into_iter().map(|(room, _, wanted)| async move { indexer.catch_up(&room, Some(wanted)).await });
-            let outcomes: Vec<Result<()>> = stream::iter(work).buffer_unordered(ROOMS_AT_ONCE).collect().await;
-            outcomes.into_iter().collect()
-        });
-        work.await.map_err(|error| Error::internal(&error))?
+        tokio::spawn(async move { indexer.index_together(rooms).await })
+            .await
+            .map_err(|error| Error::internal(&error))?
     }
 
-    async fn index_all(&self, rooms: HashSet<RoomKey>) {
-        let work = rooms.into_iter().map(|room| async move {
-            if let Err(error) = self.catch_up(&room, None).await {
-                // Whoever searches the room does it, or the next look.
-                tracing::warn!(%error, room = room.room.as_str(), "a room could not be indexed");
+    async fn index_all(&self, rooms: impl IntoIterator<Item = RoomKey>) {
+        let mut rooms = rooms.into_iter().map(|room| Wanted { room, seq: None });
+        let parts = std::iter::from_fn(move || {
+            let part: Vec<Wanted> = rooms.by_ref().take(ROOMS_TOGETHER).collect();
+            (!part.is_empty()).then_some(part)
+        });
+        let work = parts.map(|part| async move {
+            let first = part[0].room.room.clone();
+            if let Err(error) = self.index_together(part).await {
+                // Whoever searches the rooms does it, or the next look.
+                tracing::warn!(%error, room = first.as_str(), "rooms could not be indexed, this one among them");
             }
         });
-        stream::iter(work).buffer_unordered(ROOMS_AT_ONCE).collect::<()>().await;
+        stream::iter(work).buffer_unordered(AT_ONCE).collect::<()>().await;
     }
 
     /// Looks at all rooms, and indexes those that lag.
@@ -172,7 +194,7 @@ impl Indexer {
         loop {
             match index::behind(&self.db, after.as_ref(), LOOK).await {
                 Ok((last, behind)) => {
-                    self.index_all(behind.into_iter().collect()).await;
+                    self.index_all(behind).await;
                     if last.is_none() {
                         return;
                     }
@@ -186,68 +208,115 @@ impl Indexer {
         }
     }
 
-    /// Indexes a room up to `wanted`, for somebody who waits for it, or to its end, with rests while messages are sent.
-    async fn catch_up(&self, room: &RoomKey, wanted: Option<u64>) -> Result<()> {
-        let turn = self.reached.lock().entry(room.clone()).or_default().clone();
-        let outcome = async {
-            loop {
-                let began = Instant::now();
-                {
-                    let mut reached = turn.lock().await;
-                    if wanted.is_some_and(|wanted| *reached >= wanted) {
-                        return Ok(());
-                    }
-                    let (seq, more) = self.index_some(room).await?;
-                    *reached = seq;
-                    if !more {
-                        return Ok(());
-                    }
-                }
-                if wanted.is_none() && !self.noted.lock().rooms.is_empty() {
-                    tokio::time::sleep(began.elapsed() * REST).await;
-                }
+    /// Indexes rooms up to what is wanted of them, for somebody who waits for it, or to their ends, with rests while messages
+    /// are sent.
+    async fn index_together(&self, mut rooms: Vec<Wanted>) -> Result<()> {
+        rooms.sort_unstable_by(|a, b| a.room.cmp(&b.room));
+        loop {
+            let began = Instant::now();
+            rooms = self.index_some(rooms).await?;
+            let Some(first) = rooms.first() else { return Ok(()) };
+            if first.seq.is_none() && !self.noted.lock().rooms.is_empty() {
+                tokio::time::sleep(began.elapsed() * REST).await;
             }
-        };
-        let outcome = outcome.await;
-        let mut all = self.reached.lock();
-        // This one, and the map's.
-        if Arc::strong_count(&turn) <= 2 {
-            all.remove(room);
         }
-        outcome
     }
 
-    /// Indexes the next messages of a room; answers how far it is, and whether there may be more.
-    async fn index_some(&self, room: &RoomKey) -> Result<(u64, bool)> {
-        let mut tx = self.db.begin_aside().await?;
-        let indexed = index::lock(&mut tx, room).await?;
+    /// Indexes the next messages of these rooms in one transaction; answers the rooms that may have more. It waits for one
+    /// room alone, and before the transaction begins, so it is never part of a circle: others that are busy are left.
+    async fn index_some(&self, rooms: Vec<Wanted>) -> Result<Vec<Wanted>> {
         let limit = self.fits.load(Ordering::Relaxed);
-        let messages = index::unindexed(&mut tx, room, indexed, limit).await?;
-        let (Some(last), more) = (messages.last().map(|message| message.seq), messages.len() as u64 == limit) else {
-            tx.commit().await?;
-            return Ok((indexed, false));
-        };
-        let length = messages.iter().map(|message| message.text.len() as u64).sum::<u64>() / messages.len() as u64;
-        self.fits.store((BATCH_BYTES / length.max(1)).clamp(1, BATCH), Ordering::Relaxed);
-        let mut newest = Timestamp::default();
-        let mut entries = Vec::with_capacity(messages.len());
-        let mut bytes = 0;
-        for message in messages {
-            bytes += message.text.len();
-            if bytes > TURN_BYTES {
-                bytes = 0;
-                tokio::task::yield_now().await;
+        let (mut left, mut length) = (limit, 0);
+        let (mut more, mut done) = (Vec::new(), Vec::new());
+        let mut rooms = rooms.into_iter();
+        let Some((mut wanted, mut turn)) = self.first(&mut rooms).await else { return Ok(more) };
+        let mut tx = self.db.begin_aside().await?;
+        loop {
+            let indexed = match done.is_empty() {
+                true => Some(index::lock(&mut tx, &wanted.room).await?),
+                false => index::lock_free(&mut tx, &wanted.room).await?,
+            };
+            if let Some(indexed) = indexed {
+                let messages = index::unindexed(&mut tx, &wanted.room, indexed, left).await?;
+                let last = messages.last().map_or(indexed, |message| message.seq);
+                length += messages.iter().map(|message| message.text.len() as u64).sum::<u64>();
+                left -= messages.len() as u64;
+                enter(&mut tx, &wanted.room, messages).await?;
+                done.push((turn, last));
             }
-            newest = newest.max(message.sent_at);
-            let terms = terms(&message.text);
-            entries.push(Entry { seq: message.seq, sender: message.sender, sent_at: message.sent_at, terms });
+            if indexed.is_none() || left == 0 {
+                more.push(wanted);
+            }
+            (wanted, turn) = match self.next_free(&mut rooms, left, &mut more) {
+                Some(next) => next,
+                None => break,
+            };
         }
-        index::insert(&mut tx, room, &entries).await?;
-        index::advance(&mut tx, room, last, newest).await?;
         tx.commit().await?;
-        self.db.metrics().search_indexed.inc_by(entries.len() as u64);
-        Ok((last, more))
+        for (mut turn, last) in done {
+            *turn = last;
+        }
+        // Those that nobody waits for.
+        self.reached.lock().retain(|_, turn| Arc::strong_count(turn) > 1);
+        if let Some(average) = length.checked_div(limit - left) {
+            self.fits.store((BATCH_BYTES / average.max(1)).clamp(1, BATCH), Ordering::Relaxed);
+            self.db.metrics().search_indexed.inc_by(limit - left);
+        }
+        Ok(more)
     }
+
+    /// The first of these rooms that is not as far as is wanted, once it is this one's turn.
+    async fn first(&self, rooms: &mut impl Iterator<Item = Wanted>) -> Option<(Wanted, Turn)> {
+        for wanted in rooms {
+            let turn = self.turn(&wanted.room).lock_owned().await;
+            if wanted.is_ahead_of(*turn) {
+                return Some((wanted, turn));
+            }
+        }
+        None
+    }
+
+    /// The same without waiting, as long as there is space `left`. Those that are busy, or do not fit, are `more`.
+    fn next_free(
+        &self,
+        rooms: &mut impl Iterator<Item = Wanted>,
+        left: u64,
+        more: &mut Vec<Wanted>,
+    ) -> Option<(Wanted, Turn)> {
+        for wanted in rooms {
+            match self.turn(&wanted.room).try_lock_owned() {
+                Ok(turn) if !wanted.is_ahead_of(*turn) => {}
+                Ok(turn) if left > 0 => return Some((wanted, turn)),
+                _ => more.push(wanted),
+            }
+        }
+        None
+    }
+
+    fn turn(&self, room: &RoomKey) -> Arc<tokio::sync::Mutex<u64>> {
+        self.reached.lock().entry(room.clone()).or_default().clone()
+    }
+}
+
+/// Enters the next messages of a room.
+async fn enter(tx: &mut Tx, room: &RoomKey, messages: Vec<Unindexed>) -> Result<()> {
+    let (Some(last), mut newest) = (messages.last().map(|message| message.seq), Timestamp::default()) else {
+        return Ok(());
+    };
+    let mut entries = Vec::with_capacity(messages.len());
+    let mut bytes = 0;
+    for message in messages {
+        bytes += message.text.len();
+        if bytes > TURN_BYTES {
+            bytes = 0;
+            tokio::task::yield_now().await;
+        }
+        newest = newest.max(message.sent_at);
+        let terms = terms(&message.text);
+        entries.push(Entry { seq: message.seq, sender: message.sender, sent_at: message.sent_at, terms });
+    }
+    index::insert(tx, room, &entries).await?;
+    index::advance(tx, room, last, newest).await
 }
 
 /// Shows in the index, in the same transaction, that a message now has this text; an empty one is found by nothing.

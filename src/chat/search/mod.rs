@@ -45,7 +45,7 @@ use crate::{
 /// The most rooms, and the most senders, that a search names.
 pub const MAX_NAMED: usize = 50;
 /// The best are looked for among so many.
-const RANKED: usize = 10_000;
+const RANKED: usize = 3_000;
 /// Of how many messages a search finds one, where nothing is known of it.
 const SHARE: f64 = 0.01;
 /// The most bytes of content on one page.

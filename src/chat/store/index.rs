@@ -56,6 +56,17 @@ pub(in crate::chat) async fn lock(tx: &mut Tx, room: &RoomKey) -> Result<u64> {
     Ok(found.map_or(0, |(seq,)| seq.try_into().unwrap_or_default()))
 }
 
+/// The same without waiting; `None` if somebody else has the room's place, or there is none yet.
+pub(in crate::chat) async fn lock_free(tx: &mut Tx, room: &RoomKey) -> Result<Option<u64>> {
+    if tx.dialect() == Dialect::ValueLists {
+        return lock(tx, room).await.map(Some);
+    }
+    let statement =
+        "SELECT indexed_seq FROM search_rooms WHERE project_id = $1 AND room_id = $2 FOR UPDATE SKIP LOCKED";
+    let found: Option<(i64,)> = tx.fetch_optional(statement, by_room(room)).await?;
+    Ok(found.map(|(seq,)| seq.try_into().unwrap_or_default()))
+}
+
 /// The next messages to index, in order. None of a room that was deleted.
 pub(in crate::chat) async fn unindexed(tx: &mut Tx, room: &RoomKey, after: u64, limit: u64) -> Result<Vec<Unindexed>> {
     let statement = "SELECT m.seq, m.sender_id, m.created_at, m.text FROM rooms r \
