@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{Reported, Shared};
+use super::{Reported, Shared, untold::Member};
 use crate::{chat::store, error::Result};
 
 /// Rows in one transaction: others that write take their turn between two of them.
@@ -16,8 +16,8 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// Writes receipts.
 pub struct Flusher {
     shared: Arc<Shared>,
-    /// What moved in a transaction of which nobody knows whether it was committed: it will be, by the next.
-    in_doubt: Vec<Reported>,
+    /// Whose cursors moved in a transaction of which nobody knows whether it was committed: they will, by the next.
+    in_doubt: Vec<Member>,
 }
 
 impl Flusher {
@@ -31,6 +31,7 @@ impl Flusher {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             self.flush().await;
+            self.tell_again().await;
             self.shared.untold.lock().forget();
         }
         while !self.flush().await {
@@ -52,10 +53,25 @@ impl Flusher {
         let failed = &taken[written..];
         self.shared.pending.written(failed);
         if failed.is_empty() {
-            moved.append(&mut self.in_doubt);
+            self.shared.untold.lock().tell_again(self.in_doubt.drain(..));
         }
         self.shared.moved(moved);
         failed.is_empty()
+    }
+
+    /// Tells cursors of which others may not have heard, as they are now: another node may have raised them since.
+    async fn tell_again(&self) {
+        let members = self.shared.untold.lock().take_again();
+        for some in members.chunks(ROWS) {
+            let wanted: Vec<_> = some.iter().map(|(room, user)| (room, user)).collect();
+            match store::receipts::states(&self.shared.db, &wanted).await {
+                Ok(found) => {
+                    self.shared.moved(found.into_iter().map(|((room, user), m)| (room, user, m.cursors)).collect())
+                }
+                // It was logged where it failed.
+                Err(_) => self.shared.untold.lock().tell_again(some.iter().cloned()),
+            }
+        }
     }
 
     /// Raises the cursors of these members; answers whose moved.
@@ -64,7 +80,7 @@ impl Flusher {
         let moved = store::receipts::raise(&mut tx, rows).await?;
         self.shared.metrics.receipt_updates.inc_by(moved.len() as u64);
         if let Err(error) = tx.commit().await {
-            self.in_doubt.extend(moved);
+            self.in_doubt.extend(moved.into_iter().map(|(room, user, _)| (room, user)));
             return Err(error);
         }
         Ok(moved)

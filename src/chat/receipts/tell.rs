@@ -126,11 +126,8 @@ impl Receipts {
     pub(in crate::chat) fn heard(&self, heard: &Heard) {
         match heard {
             Heard::Up => {
-                let outage = self.shared.untold.lock().up(self.shared.hub.topics());
-                for (room, members) in outage.moved {
-                    self.shared.tell_nodes(&room, &members);
-                }
-                for (room, user) in outage.settings {
+                let settings = self.shared.untold.lock().up(self.shared.hub.topics());
+                for (room, user) in settings {
                     self.shared.teller.tell_room(&room.clone(), Notice::Settings { room, user });
                 }
             }

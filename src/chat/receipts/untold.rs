@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, mem};
 
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexSet;
 use tokio::time::{Duration, Instant};
 
 use super::Cursors;
@@ -14,19 +14,14 @@ use crate::{
 /// How long what was told is remembered, at least: within it, a bus that is away is found to be.
 const REMEMBERED: Duration = Duration::from_secs(15);
 
-/// What was told, conflated.
+/// A member of a room.
+pub(super) type Member = (RoomKey, UserId);
+
+/// Of whom something was told. Not what: it is old when it is told again.
 #[derive(Default)]
 struct Told {
-    moved: IndexMap<RoomKey, IndexMap<UserId, Cursors>>,
-    settings: IndexSet<(RoomKey, UserId)>,
-    count: usize,
-}
-
-/// What is to be told after an outage.
-#[derive(Default)]
-pub(super) struct Outage {
-    pub(super) moved: Vec<(RoomKey, Vec<(UserId, Cursors)>)>,
-    pub(super) settings: Vec<(RoomKey, UserId)>,
+    moved: IndexSet<Member>,
+    settings: IndexSet<Member>,
 }
 
 /// What other nodes may have missed, and this one.
@@ -43,6 +38,8 @@ pub(super) struct Untold {
     /// The rooms of which this node may have missed something.
     missed: HashSet<Topic>,
     lost_at: Option<Instant>,
+    /// Whose cursors are to be told again, as they are then.
+    again: IndexSet<Member>,
 }
 
 impl Untold {
@@ -57,16 +54,27 @@ impl Untold {
             since: Instant::now(),
             missed: HashSet::new(),
             lost_at: None,
+            again: IndexSet::new(),
         }
     }
 
-    /// This was told, or was to be.
+    /// The cursors of these were told, or were to be.
     pub(super) fn remember(&mut self, room: &RoomKey, members: &[(UserId, Cursors)]) {
         if self.is_linked() {
-            for (user, cursors) in members {
-                self.told.raise(room, user, *cursors, self.limit);
+            for (user, _) in members.iter().take(self.limit.saturating_sub(self.told.moved.len())) {
+                self.told.moved.insert((room.clone(), user.clone()));
             }
         }
+    }
+
+    /// The cursors of these are to be told again.
+    pub(super) fn tell_again(&mut self, members: impl IntoIterator<Item = Member>) {
+        self.again.extend(members);
+    }
+
+    /// Whose cursors are to be told now.
+    pub(super) fn take_again(&mut self) -> Vec<Member> {
+        mem::take(&mut self.again).into_iter().collect()
     }
 
     /// The same of settings.
@@ -92,23 +100,19 @@ impl Untold {
     /// The bus is away.
     pub(super) fn down(&mut self) {
         (self.up, self.away) = (false, true);
-        for (room, members) in mem::take(&mut self.before).moved {
-            for (user, cursors) in members {
-                self.told.raise(&room, &user, cursors, self.limit * 2);
-            }
-        }
+        self.told.moved.extend(mem::take(&mut self.before).moved);
     }
 
-    /// The bus is there; `topics` are followed here. Answers what is to be told again.
-    pub(super) fn up(&mut self, topics: Vec<Topic>) -> Outage {
+    /// The bus is there; `topics` are followed here. Answers whose settings are to be told again; cursors are in their time.
+    pub(super) fn up(&mut self, topics: Vec<Topic>) -> Vec<Member> {
         self.up = true;
         if !mem::take(&mut self.away) {
-            return Outage::default();
+            return Vec::new();
         }
         self.missed = topics.into_iter().collect();
-        let Told { moved, settings, .. } = mem::take(&mut self.told);
-        let moved = moved.into_iter().map(|(room, members)| (room, members.into_iter().collect()));
-        Outage { moved: moved.collect(), settings: settings.into_iter().collect() }
+        let Told { moved, settings } = mem::take(&mut self.told);
+        self.tell_again(moved);
+        settings.into_iter().collect()
     }
 
     /// Whether something of a topic may have been missed, which is told once.
@@ -126,17 +130,6 @@ impl Untold {
     }
 }
 
-impl Told {
-    fn raise(&mut self, room: &RoomKey, user: &UserId, cursors: Cursors, limit: usize) {
-        if let Some(told) = self.moved.get_mut(room).and_then(|members| members.get_mut(user)) {
-            told.raise(cursors);
-        } else if self.count < limit {
-            self.moved.entry(room.clone()).or_default().insert(user.clone(), cursors);
-            self.count += 1;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,16 +141,22 @@ mod tests {
         let (ana, ben) = (UserId::stored("ana".into()), UserId::stored("ben".into()));
         let topic = crate::chat::topic(&room);
         let mut untold = Untold::new(10);
+        let outage = |untold: &mut Untold| {
+            untold.down();
+            untold.remember(&room, &[(ben.clone(), Cursors::new(4, 4)), (ana.clone(), Cursors::new(3, 3))]);
+            untold.up(vec![topic.clone()]);
+            untold.take_again()
+        };
         untold.remember(&room, &[(ana.clone(), Cursors::new(1, 1))]);
-        assert!(untold.up(vec![topic.clone()]).moved.is_empty(), "there was nobody to tell");
+        untold.up(vec![topic.clone()]);
+        assert!(untold.take_again().is_empty(), "there was nobody to tell");
         assert!(!untold.take_missed(&topic), "the first time nothing was missed");
         untold.remember(&room, &[(ana.clone(), Cursors::new(3, 2))]);
-        untold.down();
-        untold.remember(&room, &[(ben.clone(), Cursors::new(4, 4)), (ana.clone(), Cursors::new(3, 3))]);
-        let outage = untold.up(vec![topic.clone()]);
-        assert_eq!(outage.moved, [(room, vec![(ana, Cursors::new(3, 3)), (ben, Cursors::new(4, 4))])]);
+        let again = outage(&mut untold);
+        assert_eq!(again, [(room.clone(), ana.clone()), (room.clone(), ben.clone())]);
         assert!(untold.take_missed(&topic) && !untold.take_missed(&topic));
         untold.down();
-        assert!(untold.up(Vec::new()).moved.is_empty());
+        untold.up(Vec::new());
+        assert!(untold.take_again().is_empty());
     }
 }
