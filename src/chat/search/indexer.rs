@@ -211,7 +211,6 @@ impl Indexer {
     /// Indexes rooms up to what is wanted of them, for somebody who waits for it, or to their ends, with rests while messages
     /// are sent.
     async fn index_together(&self, mut rooms: Vec<Wanted>) -> Result<()> {
-        rooms.sort_unstable_by(|a, b| a.room.cmp(&b.room));
         loop {
             let began = Instant::now();
             rooms = self.index_some(rooms).await?;
@@ -227,7 +226,7 @@ impl Indexer {
     async fn index_some(&self, rooms: Vec<Wanted>) -> Result<Vec<Wanted>> {
         let limit = self.fits.load(Ordering::Relaxed);
         let (mut left, mut length) = (limit, 0);
-        let (mut more, mut done) = (Vec::new(), Vec::new());
+        let (mut more, mut unfinished, mut done) = (Vec::new(), None, Vec::new());
         let mut rooms = rooms.into_iter();
         let Some((mut wanted, mut turn)) = self.first(&mut rooms).await else { return Ok(more) };
         let mut tx = self.db.begin_aside().await?;
@@ -244,8 +243,10 @@ impl Indexer {
                 enter(&mut tx, &wanted.room, messages).await?;
                 done.push((turn, last));
             }
-            if indexed.is_none() || left == 0 {
-                more.push(wanted);
+            match indexed {
+                None => more.push(wanted),
+                Some(_) if left == 0 => unfinished = Some(wanted),
+                Some(_) => {}
             }
             (wanted, turn) = match self.next_free(&mut rooms, left, &mut more) {
                 Some(next) => next,
@@ -253,6 +254,8 @@ impl Indexer {
             };
         }
         tx.commit().await?;
+        // Last: others get their turn, however much there is in one room.
+        more.extend(unfinished);
         for (mut turn, last) in done {
             *turn = last;
         }
