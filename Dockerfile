@@ -1,7 +1,9 @@
 # Relay as an image: `docker build -t relay .`. It listens on 8080 and keeps what it has to keep in /data.
-# Not proven here: the build in an engine. The commands in it are those of `make run`.
+# Not proven here: the build in an engine. The command in it is that of `make run`.
 
 FROM rust:1.94-slim-trixie AS build
+# The allocator is built with it.
+RUN apt-get update && apt-get install --yes --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /relay
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/relay/target \
