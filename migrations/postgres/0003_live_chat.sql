@@ -20,9 +20,7 @@ UPDATE members SET delivered_seq = r.last_seq, read_seq = r.last_seq
 
 ALTER TABLE messages
     ADD COLUMN mentions        JSONB,
-    ADD COLUMN lane_id         TEXT COLLATE "C",  -- its sender's lane, if it is numbered in one
-    ADD COLUMN client_seq      BIGINT,  -- its number there
-    ADD COLUMN missing_before  BIGINT,  -- how many numbers right before it had not come
+    ADD COLUMN lane            JSONB,  -- [lane_id, client_seq, missing_before]
     ADD COLUMN deletion_reason TEXT;
 
 -- Who is mentioned where. An empty user_id is the whole room.

@@ -16,9 +16,7 @@ UPDATE members SET delivered_seq = r.last_seq, read_seq = r.last_seq
     FROM rooms r WHERE r.project_id = members.project_id AND r.room_id = members.room_id;
 
 ALTER TABLE messages ADD COLUMN mentions        TEXT;
-ALTER TABLE messages ADD COLUMN lane_id         TEXT;  -- its sender's lane, if it is numbered in one
-ALTER TABLE messages ADD COLUMN client_seq      INTEGER;  -- its number there
-ALTER TABLE messages ADD COLUMN missing_before  INTEGER;  -- how many numbers right before it had not come
+ALTER TABLE messages ADD COLUMN lane            TEXT;  -- [lane_id, client_seq, missing_before]
 ALTER TABLE messages ADD COLUMN deletion_reason TEXT;
 
 -- Who is mentioned where. An empty user_id is the whole room.

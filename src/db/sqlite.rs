@@ -142,3 +142,34 @@ fn query<'q>(statement: &str, args: Args) -> Result<Query<'q>> {
     }
     Ok(sqlx::query_with(AssertSqlSafe(statement.to_owned()), bound))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        config::{self, Overrides},
+        db::Db,
+    };
+
+    #[tokio::test]
+    async fn a_message_keeps_its_place_in_a_lane_when_the_schema_moves_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new().filename(folder.path().join("relay.db")).create_if_missing(true);
+        let before = SqlitePoolOptions::new().connect_with(options).await.unwrap();
+        sqlx::migrate!("migrations/sqlite").run_to(3, &before).await.unwrap();
+        let insert = "INSERT INTO messages (project_id, room_id, seq, position, sender_id, client_message_id, fingerprint, \
+             text, created_at, lane) VALUES ('p', 'r', ?, ?, 'ana', ?, x'00', 'hi', 1, ?)";
+        for (seq, lane) in [(1_i64, Some(r#"["desk",7,2]"#)), (2, None)] {
+            let id = vec![u8::try_from(seq).unwrap(); 16];
+            sqlx::query(insert).bind(seq).bind(seq).bind(id).bind(lane).execute(&before).await.unwrap();
+        }
+        before.close().await;
+        let config = config::load(&Overrides::default(), std::iter::empty()).unwrap();
+        let db = Db::open(&config.database, folder.path(), Arc::default()).await.unwrap();
+        let statement = "SELECT seq FROM messages WHERE (seq = 1 AND lane_id = 'desk' AND client_seq = 7 AND missing_before = 2) \
+             OR (seq = 2 AND lane_id IS NULL AND client_seq IS NULL AND missing_before IS NULL)";
+        assert_eq!(db.fetch_all::<(i64,)>(statement, Args::new()).await.unwrap(), [(1,), (2,)]);
+    }
+}

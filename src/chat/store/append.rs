@@ -228,13 +228,15 @@ pub(in crate::chat) async fn insert(
         }
         Dialect::ArraysAndLocks => {
             let arrays = "$1::text[], $2::text[], $3::int8[], $4::int8[], $5::text[], $6::uuid[], $7::bytea[], $8::text[], \
-                 $9::text[], $10::int8[], $11::jsonb[], $12::jsonb[], $13::timestamptz[], $14::jsonb[], $15::text[], $16::int8[], $17::int8[]";
+                 $9::text[], $10::int8[], $11::jsonb[], $12::jsonb[], $13::timestamptz[], $14::jsonb[], $15::text[], \
+                 $16::int8[], $17::int8[]";
             (format!("UNNEST({arrays})"), rows.len())
         }
     };
     let statement = format!(
         "INSERT INTO messages (project_id, room_id, seq, position, sender_id, client_message_id, fingerprint, text, \
-         content_type, reply_to_seq, metadata, attachments, created_at, mentions, lane_id, client_seq, missing_before) SELECT * FROM {new}"
+         content_type, reply_to_seq, metadata, attachments, created_at, mentions, lane_id, client_seq, \
+         missing_before) SELECT * FROM {new}"
     );
     let mut args = Args::with_capacity(n * COLUMNS);
     for row in rows {
