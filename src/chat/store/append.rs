@@ -8,6 +8,7 @@ use crate::{
         message::Message,
     },
     clock::Timestamp,
+    config::MAX_APPEND_BATCH,
     db::{Args, Dialect, Tx},
     error::Result,
     id::RoomKey,
@@ -49,6 +50,10 @@ pub(in crate::chat) struct NewRow {
 }
 
 const COLUMNS: usize = 17;
+
+/// The values that SQLite takes in one statement.
+const SQLITE_VALUES: usize = 32_766;
+const _: () = assert!(MAX_APPEND_BATCH.next_power_of_two() * COLUMNS <= SQLITE_VALUES);
 
 /// Inserts all messages, and writes those lanes that they move which are there already.
 pub(in crate::chat) async fn insert(
