@@ -26,13 +26,16 @@ pub(super) enum Fate {
 pub(super) fn of_send(error: &Error) -> Fate {
     use ErrorReason as R;
     match error.reason() {
-        None => Fate::Retry,
-        Some(R::Overloaded | R::Draining | R::StorageUnavailable | R::DeadlineExceeded | R::Internal | R::LaneFull) => {
-            Fate::Retry
-        }
-        Some(R::SlowMode) => Fate::Retry,
-        Some(
-            R::CredentialsMissing
+        None
+        | Some(
+            R::Overloaded
+            | R::Draining
+            | R::StorageUnavailable
+            | R::DeadlineExceeded
+            | R::Internal
+            | R::LaneFull
+            | R::SlowMode
+            | R::CredentialsMissing
             | R::TokenInvalid
             | R::TokenExpired
             | R::ProjectNotFound

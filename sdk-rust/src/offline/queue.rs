@@ -5,7 +5,7 @@ use relay_proto::chat::v1::SendMessageRequest;
 
 use super::{
     fate::{self, Fate},
-    store::{Store, Tx, begin, int, storage, uint},
+    store::{Store, Tx, begin, int, run, storage, uint},
 };
 use crate::{Error, ErrorKind, ErrorReason, NewContent, OutgoingMessage, error::reason_name, retry};
 
@@ -66,17 +66,15 @@ impl Store {
         let request = message.into_request();
         if !is_known(&mut tx, &request.client_message_id).await? {
             let (generation, number) = take_number(&mut tx, &request.room_id).await?;
-            sqlx::query(
+            let query = sqlx::query(
                 "INSERT INTO outbox (client_message_id, room_id, generation, number, request) VALUES ($1, $2, $3, $4, $5)",
             )
             .bind(&request.client_message_id)
             .bind(&request.room_id)
             .bind(generation)
             .bind(number)
-            .bind(request.encode_to_vec())
-            .execute(&mut *tx)
-            .await
-            .map_err(storage)?;
+            .bind(request.encode_to_vec());
+            run(&mut tx, query).await?;
         }
         tx.commit().await.map_err(storage)
     }
@@ -94,12 +92,10 @@ impl Store {
         }
         let mut request = row.request;
         content.put_into(&mut request);
-        sqlx::query("UPDATE outbox SET request = $2 WHERE client_message_id = $1")
+        let query = sqlx::query("UPDATE outbox SET request = $2 WHERE client_message_id = $1")
             .bind(id)
-            .bind(request.encode_to_vec())
-            .execute(&mut *tx)
-            .await
-            .map_err(storage)?;
+            .bind(request.encode_to_vec());
+        run(&mut tx, query).await?;
         if row.parked {
             unpark(&mut tx, id, &request.room_id).await?;
         }
@@ -185,11 +181,9 @@ impl Store {
         .map_err(storage)?;
         let Some((request, generation, number, was_open)) = first else { return Ok(None) };
         let mut request = decode(&request)?;
-        sqlx::query("UPDATE outbox SET open = 1 WHERE client_message_id = $1")
-            .bind(&request.client_message_id)
-            .execute(&mut *tx)
-            .await
-            .map_err(storage)?;
+        let query =
+            sqlx::query("UPDATE outbox SET open = 1 WHERE client_message_id = $1").bind(&request.client_message_id);
+        run(&mut tx, query).await?;
         tx.commit().await.map_err(storage)?;
         request.lane_id = self.lane_id(uint(generation));
         request.client_seq = uint(number);
@@ -203,13 +197,11 @@ impl Store {
         let answered = match (step, answer) {
             (Step::Skip { .. }, Err(error)) if fate::skip_again(error) => Answered::Again,
             (Step::Skip { room_id, generation, number }, _) => {
-                sqlx::query("DELETE FROM skips WHERE room_id = $1 AND generation = $2 AND number = $3")
+                let query = sqlx::query("DELETE FROM skips WHERE room_id = $1 AND generation = $2 AND number = $3")
                     .bind(room_id)
                     .bind(int(*generation))
-                    .bind(int(*number))
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(storage)?;
+                    .bind(int(*number));
+                run(&mut tx, query).await?;
                 Answered::Done
             }
             (Step::Send { request, .. }, Ok(())) => {
@@ -279,34 +271,29 @@ async fn take_number(tx: &mut Tx<'_>, room_id: &str) -> Result<(i64, i64), Error
 /// Puts a parked message at the end of the lane.
 async fn unpark(tx: &mut Tx<'_>, id: &str, room_id: &str) -> Result<(), Error> {
     let (generation, number) = take_number(tx, room_id).await?;
-    sqlx::query(
+    let query = sqlx::query(
         "UPDATE outbox SET parked = 0, reason = NULL, error = NULL, generation = $2, number = $3 \
          WHERE client_message_id = $1",
     )
     .bind(id)
     .bind(generation)
-    .bind(number)
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-    .map_err(storage)
+    .bind(number);
+    run(tx, query).await.map(drop)
 }
 
 async fn skip(tx: &mut Tx<'_>, room_id: &str, generation: i64, number: i64) -> Result<(), Error> {
-    sqlx::query("INSERT INTO skips (room_id, generation, number) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-        .bind(room_id)
-        .bind(generation)
-        .bind(number)
-        .execute(&mut **tx)
-        .await
-        .map(drop)
-        .map_err(storage)
+    let query =
+        sqlx::query("INSERT INTO skips (room_id, generation, number) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+            .bind(room_id)
+            .bind(generation)
+            .bind(number);
+    run(tx, query).await.map(drop)
 }
 
 /// Answers whether it was there.
 async fn remove(tx: &mut Tx<'_>, id: &str) -> Result<bool, Error> {
-    let removed = sqlx::query("DELETE FROM outbox WHERE client_message_id = $1").bind(id).execute(&mut **tx).await;
-    Ok(removed.map_err(storage)?.rows_affected() > 0)
+    let removed = run(tx, sqlx::query("DELETE FROM outbox WHERE client_message_id = $1").bind(id)).await?;
+    Ok(removed > 0)
 }
 
 /// Notes why a message could not be sent, and what becomes of it.
@@ -322,15 +309,14 @@ async fn failed(
     }
     let fate = fate::of_send(error);
     let open = retry::leaves_open(error) || (was_open && !retry::refuses_send(error));
-    sqlx::query("UPDATE outbox SET open = $2, parked = $3, reason = $4, error = $5 WHERE client_message_id = $1")
-        .bind(id)
-        .bind(open)
-        .bind(fate == Fate::Park)
-        .bind(error.reason().map(i32::from))
-        .bind(error.message())
-        .execute(&mut **tx)
-        .await
-        .map_err(storage)?;
+    let query =
+        sqlx::query("UPDATE outbox SET open = $2, parked = $3, reason = $4, error = $5 WHERE client_message_id = $1")
+            .bind(id)
+            .bind(open)
+            .bind(fate == Fate::Park)
+            .bind(error.reason().map(i32::from))
+            .bind(error.message());
+    run(tx, query).await?;
     match fate {
         Fate::Retry => Ok(Answered::Again),
         Fate::Park => {
@@ -347,26 +333,21 @@ async fn failed(
 
 /// Numbers all that waits in a room from 1 in a new lane.
 async fn begin_lane(tx: &mut Tx<'_>, room_id: &str) -> Result<(), Error> {
-    sqlx::query("DELETE FROM skips WHERE room_id = $1").bind(room_id).execute(&mut **tx).await.map_err(storage)?;
-    sqlx::query(
+    run(tx, sqlx::query("DELETE FROM skips WHERE room_id = $1").bind(room_id)).await?;
+    let query = sqlx::query(
         "UPDATE outbox SET generation = generation + 1, number = ordered.place FROM \
          (SELECT client_message_id, row_number() OVER (ORDER BY number) AS place \
           FROM outbox WHERE room_id = $1 AND parked = 0) AS ordered \
          WHERE outbox.client_message_id = ordered.client_message_id",
     )
-    .bind(room_id)
-    .execute(&mut **tx)
-    .await
-    .map_err(storage)?;
-    sqlx::query(
+    .bind(room_id);
+    run(tx, query).await?;
+    let query = sqlx::query(
         "UPDATE lanes SET generation = generation + 1, \
          last_number = (SELECT count(*) FROM outbox WHERE room_id = $1 AND parked = 0) WHERE room_id = $1",
     )
-    .bind(room_id)
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-    .map_err(storage)
+    .bind(room_id);
+    run(tx, query).await.map(drop)
 }
 
 fn pending((request, parked, reason, message): PendingRow) -> Result<Pending, Error> {

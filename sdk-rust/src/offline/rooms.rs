@@ -7,7 +7,7 @@ use super::{
     Offline,
     apply::changed,
     cache::{decode, forget_room},
-    store::{Store, Tx, begin, storage},
+    store::{Store, Tx, begin, run, storage},
 };
 use crate::{Error, RoomEvent, RoomEventKind, RoomScope};
 
@@ -135,14 +135,11 @@ pub(super) async fn summary_of(tx: &mut Tx<'_>, room_id: &str) -> Result<Option<
 async fn put_summary(tx: &mut Tx<'_>, summary: &RoomSummary) -> Result<(), Error> {
     let activity = summary.room.as_ref().and_then(|room| room.last_activity_at).unwrap_or_default();
     let nanos = activity.seconds.saturating_mul(1_000_000_000).saturating_add(activity.nanos.into());
-    sqlx::query("INSERT OR REPLACE INTO rooms (room_id, last_activity, summary) VALUES ($1, $2, $3)")
+    let query = sqlx::query("INSERT OR REPLACE INTO rooms (room_id, last_activity, summary) VALUES ($1, $2, $3)")
         .bind(id(summary))
         .bind(nanos)
-        .bind(summary.encode_to_vec())
-        .execute(&mut **tx)
-        .await
-        .map(drop)
-        .map_err(storage)
+        .bind(summary.encode_to_vec());
+    run(tx, query).await.map(drop)
 }
 
 fn id(summary: &RoomSummary) -> &str {

@@ -9,7 +9,8 @@ use std::{
 
 use sqlx::{
     ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, Transaction,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    query::Query,
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::{sync::Mutex, sync::MutexGuard, time::Instant};
 use uuid::Uuid;
@@ -73,6 +74,11 @@ pub(super) async fn begin(connection: &mut SqliteConnection) -> Result<Tx<'_>, E
     connection.begin_with("BEGIN IMMEDIATE").await.map_err(storage)
 }
 
+/// Runs a statement. Answers how many rows it has changed.
+pub(super) async fn run(tx: &mut Tx<'_>, query: Query<'_, Sqlite, SqliteArguments>) -> Result<u64, Error> {
+    query.execute(&mut **tx).await.map(|done| done.rows_affected()).map_err(storage)
+}
+
 /// Makes the tables, and answers with the device's id.
 async fn set_up(connection: &mut SqliteConnection) -> Result<String, Error> {
     let mut tx = begin(connection).await?;
@@ -88,12 +94,9 @@ async fn set_up(connection: &mut SqliteConnection) -> Result<String, Error> {
 
 /// A word about the file itself: the one that is there, or else this one from now on.
 pub(super) async fn meta(tx: &mut Tx<'_>, name: &str, value: String) -> Result<String, Error> {
-    sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-        .bind(name)
-        .bind(value)
-        .execute(&mut **tx)
-        .await
-        .map_err(storage)?;
+    let query =
+        sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING").bind(name).bind(value);
+    run(tx, query).await?;
     sqlx::query_scalar("SELECT value FROM meta WHERE name = $1").bind(name).fetch_one(&mut **tx).await.map_err(storage)
 }
 
