@@ -250,7 +250,7 @@ async fn one_step(shared: &Shared, room_id: &str) -> Result<Progress, Error> {
             (send(&shared.client, request.clone()).await.map(Some), Some(&request.client_message_id))
         }
     };
-    let answered = shared.store.answered(&step, answer.as_ref().map(drop)).await?;
+    let answered = shared.store.answered(&step, answer.as_ref().map(Option::as_ref)).await?;
     let state = match (answered, answer.clone()) {
         (Answered::Done, Ok(Some(receipt))) => Some(OutboxState::Sent(receipt)),
         (Answered::Parked, Err(error)) => Some(OutboxState::Parked(error)),

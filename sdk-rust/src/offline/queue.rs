@@ -1,7 +1,7 @@
 //! The messages that are still to be sent, in the file: what comes next, and what an answer changes. No network, no clock.
 
 use prost::Message as _;
-use relay_proto::chat::v1::SendMessageRequest;
+use relay_proto::chat::v1::{SendMessageRequest, SendReceipt};
 
 use super::{
     fate::{self, Fate},
@@ -190,8 +190,12 @@ impl Store {
         Ok(Some(Step::Send { request, was_open }))
     }
 
-    /// Notes the answer to a step.
-    pub(super) async fn answered(&self, step: &Step, answer: Result<(), &Error>) -> Result<Answered, Error> {
+    /// Notes the answer to a step. That to a skip carries no receipt.
+    pub(super) async fn answered(
+        &self,
+        step: &Step,
+        answer: Result<Option<&SendReceipt>, &Error>,
+    ) -> Result<Answered, Error> {
         let mut connection = self.connection().await;
         let mut tx = begin(&mut connection).await?;
         let answered = match (step, answer) {
@@ -204,13 +208,7 @@ impl Store {
                 run(&mut tx, query).await?;
                 Answered::Done
             }
-            (Step::Send { request, .. }, Ok(())) => {
-                if remove(&mut tx, &request.client_message_id).await? {
-                    Answered::Done
-                } else {
-                    Answered::Gone
-                }
-            }
+            (Step::Send { request, .. }, Ok(receipt)) => sent(&mut tx, request, receipt).await?,
             (Step::Send { request, was_open }, Err(error)) => failed(&mut tx, request, *was_open, error).await?,
         };
         tx.commit().await.map_err(storage)?;
@@ -290,10 +288,23 @@ async fn skip(tx: &mut Tx<'_>, room_id: &str, generation: i64, number: i64) -> R
     run(tx, query).await.map(drop)
 }
 
-/// Answers whether it was there.
-async fn remove(tx: &mut Tx<'_>, id: &str) -> Result<bool, Error> {
-    let removed = run(tx, sqlx::query("DELETE FROM outbox WHERE client_message_id = $1").bind(id)).await?;
-    Ok(removed > 0)
+async fn remove(tx: &mut Tx<'_>, id: &str) -> Result<(), Error> {
+    run(tx, sqlx::query("DELETE FROM outbox WHERE client_message_id = $1").bind(id)).await.map(drop)
+}
+
+/// Takes a message that is written out of the outbox. One that was written before, without a lane or in another, has not used
+/// its number, and the messages after it would wait for that: it is declared skipped.
+async fn sent(tx: &mut Tx<'_>, request: &SendMessageRequest, receipt: Option<&SendReceipt>) -> Result<Answered, Error> {
+    let id = &request.client_message_id;
+    if !is_known(tx, id).await? {
+        return Ok(Answered::Gone);
+    }
+    let row = find(tx, id).await?;
+    if receipt.is_some_and(|receipt| (1..=uint(row.number)).contains(&receipt.next_client_seq)) {
+        skip(tx, &request.room_id, row.generation, row.number).await?;
+    }
+    remove(tx, id).await?;
+    Ok(Answered::Done)
 }
 
 /// Notes why a message could not be sent, and what becomes of it.
