@@ -108,6 +108,7 @@ pub(super) fn changed(mut message: Message, event: &RoomEvent, user_id: &str) ->
         }
         RoomEventKind::MessageDeleted { reason, .. } => {
             message.text.clear();
+            message.content_type.clear();
             message.metadata.clear();
             message.attachments.clear();
             message.mentions.clear();
@@ -153,5 +154,39 @@ fn take_back(reactions: &mut Vec<ReactionSummary>, emoji: &str, actor: &str, use
     reaction.reacted_by_caller &= actor != user_id;
     if reaction.count == 0 {
         reactions.remove(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relay_proto::chat::v1::{Attachment, Mention};
+
+    use super::*;
+
+    #[test]
+    fn a_deleted_message_is_the_tombstone_that_the_server_has() {
+        let message = Message {
+            room_id: "r".into(),
+            seq: 2,
+            text: "secret".into(),
+            content_type: "text/markdown".into(),
+            metadata: [("k".to_owned(), "v".to_owned())].into(),
+            attachments: vec![Attachment::default()],
+            mentions: vec![Mention::default()],
+            reactions: vec![ReactionSummary::default()],
+            ..Message::default()
+        };
+        let kind = RoomEventKind::MessageDeleted { seq: 2, reason: "spam".into() };
+        let occurred_at = Some(crate::Timestamp { seconds: 7, nanos: 0 });
+        let event = RoomEvent { room_id: "r".into(), position: 3, occurred_at, actor_id: "ben".into(), kind };
+        let tombstone = Message {
+            room_id: "r".into(),
+            seq: 2,
+            deleted_at: occurred_at,
+            deleted_by: "ben".into(),
+            deletion_reason: "spam".into(),
+            ..Message::default()
+        };
+        assert_eq!(changed(message, &event, "ana"), tombstone);
     }
 }
