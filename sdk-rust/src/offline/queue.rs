@@ -37,7 +37,8 @@ pub(super) enum Answered {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// Why the server refused it. `None`: it did not answer, or with something that is not about the message.
+    /// Why the server refused it. `None`: it did not answer, or with something that is not about the message, or for a reason
+    /// that this crate does not know.
     pub reason: Option<ErrorReason>,
     /// One sentence for a developer.
     pub message: String,
