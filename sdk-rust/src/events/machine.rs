@@ -86,7 +86,7 @@ impl Machine {
 
     /// How long to wait for the next frame before calling [`silent`](Self::silent).
     pub(super) fn patience(&self) -> Duration {
-        self.heartbeat.map_or(self.opening_limit, |heartbeat| heartbeat * 3)
+        self.heartbeat.map_or(self.opening_limit, |heartbeat| heartbeat.saturating_mul(3))
     }
 
     /// The stream has been open for `life`. One that lasts a heartbeat interval makes up for earlier failures. What comes
