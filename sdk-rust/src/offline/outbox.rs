@@ -93,8 +93,8 @@ impl Outbox {
         Self(Arc::new(Inner { shared, worker }))
     }
 
-    /// Writes a message into the file, to be sent. Answers with its client message id. One whose id waits already is not
-    /// written again.
+    /// Writes a message into the file, to be sent. Answers with its client message id. One whose id is in the outbox already is
+    /// left as it is: what waits is sent once, and what is parked stays parked until it is [tried again](Self::retry).
     ///
     /// # Errors
     /// [`Storage`](crate::ErrorKind::Storage).
@@ -103,8 +103,9 @@ impl Outbox {
         let _look = Look(shared);
         let (id, room_id) = (message.client_message_id().to_owned(), message.room_id().to_owned());
         shared.client.typing_is_over(&room_id);
-        shared.store.write(message).await?;
-        shared.changed(&id, &room_id, OutboxState::Waiting(None));
+        if shared.store.write(message).await? {
+            shared.changed(&id, &room_id, OutboxState::Waiting(None));
+        }
         Ok(id)
     }
 

@@ -60,24 +60,26 @@ pub struct Pending {
 type PendingRow = (Vec<u8>, bool, Option<i32>, Option<String>);
 
 impl Store {
-    /// Puts a message at the end of its room's lane. One whose id is there already is left as it is.
-    pub(super) async fn write(&self, message: OutgoingMessage) -> Result<(), Error> {
+    /// Puts a message at the end of its room's lane. One whose id is there already is left as it is. Answers whether it was not.
+    pub(super) async fn write(&self, message: OutgoingMessage) -> Result<bool, Error> {
         let mut connection = self.connection().await;
         let mut tx = begin(&mut connection).await?;
         let request = message.into_request();
-        if !is_known(&mut tx, &request.client_message_id).await? {
-            let (generation, number) = take_number(&mut tx, &request.room_id).await?;
-            let query = sqlx::query(
-                "INSERT INTO outbox (client_message_id, room_id, generation, number, request) VALUES ($1, $2, $3, $4, $5)",
-            )
-            .bind(&request.client_message_id)
-            .bind(&request.room_id)
-            .bind(generation)
-            .bind(number)
-            .bind(request.encode_to_vec());
-            run(&mut tx, query).await?;
+        if is_known(&mut tx, &request.client_message_id).await? {
+            return Ok(false);
         }
-        tx.commit().await.map_err(storage)
+        let (generation, number) = take_number(&mut tx, &request.room_id).await?;
+        let query = sqlx::query(
+            "INSERT INTO outbox (client_message_id, room_id, generation, number, request) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(&request.client_message_id)
+        .bind(&request.room_id)
+        .bind(generation)
+        .bind(number)
+        .bind(request.encode_to_vec());
+        run(&mut tx, query).await?;
+        tx.commit().await.map_err(storage)?;
+        Ok(true)
     }
 
     /// Gives a message other content. A parked one goes to the end of the lane, one that waits keeps its place.

@@ -146,7 +146,7 @@ impl Game {
 
     async fn act(&self, action: &str, id: &str) -> Result<(), Error> {
         match action {
-            "write" => self.store.write(OutgoingMessage::text("r", id).with_client_message_id(id)).await,
+            "write" => self.store.write(OutgoingMessage::text("r", id).with_client_message_id(id)).await.map(drop),
             "edit" => self.store.edit(id, "edited".into()).await.map(drop),
             "retry" => self.store.retry(id).await.map(drop),
             "drop" => self.store.give_up(id).await.map(drop),
