@@ -55,16 +55,6 @@ impl Store {
         Ok(users.into_iter().collect())
     }
 
-    pub(super) async fn put_blocked(&self, users: &BTreeSet<String>) -> Result<(), Error> {
-        let mut connection = self.connection().await;
-        let mut tx = begin(&mut connection).await?;
-        run(&mut tx, sqlx::query("DELETE FROM blocked")).await?;
-        for user_id in users {
-            block(&mut tx, user_id, true).await?;
-        }
-        tx.commit().await.map_err(storage)
-    }
-
     /// The messages of a room in a range of numbers.
     pub(super) async fn messages(&self, room_id: &str, range: RangeInclusive<u64>) -> Result<Vec<Cached>, Error> {
         let mut connection = self.connection().await;
@@ -201,6 +191,14 @@ pub(super) async fn forget_room(tx: &mut Tx<'_>, room_id: &str) -> Result<(), Er
     ];
     for statement in ALL {
         run(tx, sqlx::query(statement).bind(room_id)).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn put_blocked(tx: &mut Tx<'_>, users: &BTreeSet<String>) -> Result<(), Error> {
+    run(tx, sqlx::query("DELETE FROM blocked")).await?;
+    for user_id in users {
+        block(tx, user_id, true).await?;
     }
     Ok(())
 }

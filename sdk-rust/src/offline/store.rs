@@ -3,7 +3,10 @@
 use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,6 +40,8 @@ struct Inner {
     connection: Mutex<SqliteConnection>,
     /// Names the device's lanes. Made once, kept in the file.
     device_id: String,
+    /// Counts events that lists read before them do not know. Changed and compared with the connection at hand.
+    outdated: AtomicU64,
     _lock: File,
 }
 
@@ -57,11 +62,26 @@ impl Store {
             .busy_timeout(PATIENCE);
         let mut connection = options.connect().await.map_err(storage)?;
         let device_id = set_up(&mut connection).await?;
-        Ok(Self(Arc::new(Inner { path, connection: Mutex::new(connection), device_id, _lock: lock })))
+        Ok(Self(Arc::new(Inner {
+            path,
+            connection: Mutex::new(connection),
+            device_id,
+            outdated: AtomicU64::new(0),
+            _lock: lock,
+        })))
     }
 
     pub(super) fn device_id(&self) -> &str {
         &self.0.device_id
+    }
+
+    /// How often lists of the server have been outdated: one that was read at another count is not to be stored.
+    pub(super) fn outdated(&self) -> u64 {
+        self.0.outdated.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn outdates_lists(&self) {
+        self.0.outdated.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) async fn connection(&self) -> MutexGuard<'_, SqliteConnection> {
