@@ -175,8 +175,12 @@ impl fmt::Display for Error {
             "" => write!(f, "{:?}", self.0.kind)?,
             message => f.write_str(message)?,
         }
-        for violation in &self.0.field_violations {
-            write!(f, "; {}: {}", violation.field, violation.description)?;
+        for FieldViolation { field, description } in &self.0.field_violations {
+            let text = format!("{field}: {description}");
+            // Relay's own message names the first.
+            if !self.0.message.contains(&text) {
+                write!(f, "; {text}")?;
+            }
         }
         if let Some(reason) = self.0.reason {
             write!(f, " ({})", reason_name(reason))?;
@@ -330,6 +334,19 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
         assert_eq!(error.reason(), Some(ErrorReason::Overloaded));
         assert_eq!(error.retry_after(), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn each_field_is_named_once() {
+        let wire = |field: &str| FieldViolation { field: field.into(), description: "is empty".into() };
+        let error = Error::from_wire(WireError {
+            code: 3,
+            reason: ErrorReason::FieldInvalid.into(),
+            message: "room_id: is empty".into(),
+            field_violations: vec![wire("room_id"), wire("text")],
+            retry_after: None,
+        });
+        assert_eq!(error.to_string(), "room_id: is empty; text: is empty (FIELD_INVALID)");
     }
 
     #[test]
