@@ -182,7 +182,7 @@ impl Receipts {
         self.shared.pending.view()
     }
 
-    /// Queues how the user of a session that is being opened stands in all their rooms.
+    /// Queues how the user of a session that is being opened stands in all the rooms that it follows.
     pub(super) async fn tell_all(&self, session: &Session) -> Result<()> {
         let view = self.view();
         let owner = session.owner();
@@ -195,9 +195,12 @@ impl Receipts {
             })
             .collect();
         session.wants_states();
-        for some in states.chunks(MEMBERSHIPS_PER_FRAME) {
-            session.push(self.shared.encoder.frame(&super::Frame::Memberships(some.to_vec())));
-        }
+        self.shared.hub.tell(session, |follows| {
+            // The user may have been taken off some since they were looked up, and the client told so.
+            states.retain(|state| follows(&topic(&owner.room(state.room.clone()))));
+            let frames = states.chunks(MEMBERSHIPS_PER_FRAME);
+            frames.map(|some| self.shared.encoder.frame(&super::Frame::Memberships(some.to_vec()))).collect()
+        });
         Ok(())
     }
 }
