@@ -39,7 +39,7 @@ impl Blocks {
         Self { db, hub, encoder, teller, turn: Mutex::default() }
     }
 
-    /// A user has blocked another, or taken it back, by this node.
+    /// A user has blocked another, or taken it back, or did before, by this node.
     async fn changed(&self, user: &UserKey, other: &UserId) {
         self.teller.tell_user(user, Notice::Block { user: user.clone(), other: other.clone() });
         self.tell(user, other).await;
@@ -69,20 +69,25 @@ impl fmt::Debug for Blocks {
 }
 
 impl Chat {
-    /// Blocks a user, or takes it back. Again, changes nothing.
+    /// Blocks a user, or takes it back. Again, changes nothing, and is told again: the call that changed it may not have got
+    /// so far.
     pub async fn block(&self, caller: UserKey, other: UserId, blocked: bool) -> Result<()> {
         if blocked && other == caller.user {
             return Err(Error::field("user_id", "is the caller"));
         }
         // So that the room is locked with those of the other writes: a send that comes after this is answered sees it.
         let room = store::blocks::direct_room(self.db(), &caller, &other).await?.map(|room| caller.room(room));
-        let (user, whom) = (caller.clone(), other.clone());
-        let changed =
-            self.log().write(room, 0, move |unit| Box::pin(async move { set(unit, user, whom, blocked).await }));
-        if changed.await? {
-            self.blocks().changed(&caller, &other).await;
-        }
-        Ok(())
+        let chat = self.clone();
+        // By itself: a caller that hangs up would have it written and not told.
+        let work = tokio::spawn(async move {
+            let (user, whom) = (caller.clone(), other.clone());
+            let write =
+                chat.log().write(room, 0, move |unit| Box::pin(async move { set(unit, user, whom, blocked).await }));
+            write.await?;
+            chat.blocks().changed(&caller, &other).await;
+            Ok(())
+        });
+        work.await.map_err(|error| Error::internal(&error))?
     }
 
     /// A page of the users that the caller has blocked, by user id.
@@ -94,8 +99,8 @@ impl Chat {
     }
 }
 
-/// Writes a block, or takes it back, and what it means for the direct room; answers whether anything changed.
-async fn set(unit: &mut Unit, user: UserKey, other: UserId, blocked: bool) -> Result<bool> {
+/// Writes a block, or takes it back, and what it means for the direct room.
+async fn set(unit: &mut Unit, user: UserKey, other: UserId, blocked: bool) -> Result<()> {
     let changed = match blocked {
         true => insert(unit, &user, &other).await?,
         false => store::blocks::delete(&mut unit.tx, &user, &other).await?,
@@ -107,7 +112,7 @@ async fn set(unit: &mut Unit, user: UserKey, other: UserId, blocked: bool) -> Re
         let blocked = blocked || store::blocks::has_blocked(&mut unit.tx, &peer(&user, &other), &user.user).await?;
         store::blocks::mark(&mut unit.tx, &room, blocked).await?;
     }
-    Ok(changed)
+    Ok(())
 }
 
 async fn insert(unit: &mut Unit, user: &UserKey, other: &UserId) -> Result<bool> {

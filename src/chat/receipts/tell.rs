@@ -92,7 +92,7 @@ impl Shared {
 }
 
 impl Receipts {
-    /// What a user has set for a room was changed here.
+    /// What a user has set for a room was changed here, or was before.
     pub(super) fn settings_changed(&self, room: &RoomKey, user: &UserId) {
         self.shared.untold.lock().remember_settings(room, user);
         self.shared.teller.tell_room(room, Notice::Settings { room: room.clone(), user: user.clone() });
