@@ -20,6 +20,7 @@ async fn settings_change_by_mask_and_reach_every_device_of_the_user_and_nobody_e
     let server = Server::start();
     let mut ana = server.user("ana").await;
     ana.create_room("r", RoomKind::Private, &["ben"]).await;
+    let first = state(&mut ana, "r").await.settings_version;
     let (mut others, _) = Stream::caught_up(&ana, &[]).await;
     let mut devices = Vec::new();
     for _ in 0..3 {
@@ -49,12 +50,12 @@ async fn settings_change_by_mask_and_reach_every_device_of_the_user_and_nobody_e
         }
     }
     let theirs = state(&mut ana, "r").await;
-    assert_eq!((theirs.settings, theirs.settings_version), (Some(RoomSettings::default()), 0));
+    assert_eq!((theirs.settings, theirs.settings_version), (Some(RoomSettings::default()), first));
     let said = ana.say("r", "hello").await.seq;
     loop {
         match others.next_told().await {
             Kind::Memberships(frame) => {
-                assert!(frame.memberships.iter().all(|state| state.settings_version == 0), "{frame:?}");
+                assert!(frame.memberships.iter().all(|state| state.settings_version == first), "{frame:?}");
                 if frame.memberships[0].read_seq == said {
                     break;
                 }
@@ -86,14 +87,20 @@ async fn what_a_caller_who_hung_up_has_set_is_told_to_their_devices() {
 }
 
 #[tokio::test]
-async fn settings_end_with_the_membership() {
+async fn settings_end_with_the_membership_and_their_versions_go_on() {
     let server = Server::start();
     let (mut ana, mut ben) = (server.user("ana").await, server.user("ben").await);
     ana.create_room("r", RoomKind::Public, &["ben"]).await;
-    set(&mut ben, RoomSettings { favourite: true, ..Default::default() }, &["favourite"]).await;
+    let favourite = RoomSettings { favourite: true, ..Default::default() };
+    let mut before = 0;
+    for settings in [favourite, RoomSettings::default(), favourite] {
+        before = set(&mut ben, settings, &["favourite"]).await.settings_version;
+    }
     ben.rooms.leave_room(wire::LeaveRoomRequest { room_id: "r".into() }).await.unwrap();
     ana.say("r", "meanwhile").await;
     ben.join("r").await;
     let now = state(&mut ben, "r").await;
     assert_eq!((now.settings, now.read_seq, now.unread_count), (Some(RoomSettings::default()), 1, 0));
+    // A device that was away holds the settings of the greatest version.
+    assert!(now.settings_version > before, "{} after {before}", now.settings_version);
 }
