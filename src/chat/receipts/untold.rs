@@ -24,6 +24,13 @@ struct Told {
     settings: IndexSet<Member>,
 }
 
+impl Told {
+    fn add(&mut self, other: Self) {
+        self.moved.extend(other.moved);
+        self.settings.extend(other.settings);
+    }
+}
+
 /// What other nodes may have missed, and this one.
 pub(super) struct Untold {
     limit: usize,
@@ -100,7 +107,7 @@ impl Untold {
     /// The bus is away.
     pub(super) fn down(&mut self) {
         (self.up, self.away) = (false, true);
-        self.told.moved.extend(mem::take(&mut self.before).moved);
+        self.told.add(mem::take(&mut self.before));
     }
 
     /// The bus is there; `topics` are followed here. Answers whose settings are to be told again; cursors are in their time.
@@ -132,6 +139,8 @@ impl Untold {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
     use crate::id::{ProjectId, RoomId};
 
@@ -158,5 +167,22 @@ mod tests {
         untold.down();
         untold.up(Vec::new());
         assert!(untold.take_again().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_told_into_a_link_that_was_dead_for_long_already_is_told_again() {
+        let room = RoomKey::new(&ProjectId::stored("p".into()), RoomId::stored("r".into()));
+        let ana = UserId::stored("ana".into());
+        let mut untold = Untold::new(10);
+        untold.up(Vec::new());
+        untold.remember(&room, &[(ana.clone(), Cursors::new(1, 1))]);
+        untold.remember_settings(&room, &ana);
+        advance(REMEMBERED).await;
+        untold.forget();
+        advance(REMEMBERED - Duration::from_secs(1)).await;
+        untold.forget();
+        untold.down();
+        assert_eq!(untold.up(Vec::new()), [(room.clone(), ana.clone())], "what was set");
+        assert_eq!(untold.take_again(), [(room, ana)], "what moved");
     }
 }
