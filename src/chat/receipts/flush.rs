@@ -32,6 +32,7 @@ impl Flusher {
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             self.flush().await;
             self.tell_again().await;
+            self.shared.repair_lost();
             self.shared.untold.lock().forget();
         }
         while !self.flush().await {

@@ -79,6 +79,13 @@ impl Shared {
         self.tell_followers(&room, topic, Vec::new(), true);
     }
 
+    /// Makes up for what was dropped when it arrived, if that is due.
+    pub(super) fn repair_lost(&self) {
+        if self.untold.lock().take_lost() {
+            self.hub.topics().iter().for_each(|topic| self.repair(topic));
+        }
+    }
+
     /// The room's channel is heard from now on: what a stream was told before may have been old already.
     fn watching(&self, topic: &Topic) {
         if self.untold.lock().take_missed(topic) {
@@ -140,9 +147,8 @@ impl Receipts {
                 }
             }
             Heard::Lost => {
-                if self.shared.untold.lock().lost() {
-                    self.shared.hub.topics().iter().for_each(|topic| self.shared.repair(topic));
-                }
+                self.shared.untold.lock().lost();
+                self.shared.repair_lost();
             }
             Heard::Message(..) => {}
         }

@@ -31,6 +31,25 @@ impl Told {
     }
 }
 
+/// Something that is made up for, though not again and again.
+#[derive(Default)]
+struct Rarely {
+    due: bool,
+    /// When it was made up for.
+    at: Option<Instant>,
+}
+
+impl Rarely {
+    /// Whether to make up for it now.
+    fn take(&mut self) -> bool {
+        let now = self.due && self.at.is_none_or(|at| at.elapsed() >= REMEMBERED);
+        if now {
+            *self = Self { due: false, at: Some(Instant::now()) };
+        }
+        now
+    }
+}
+
 /// What other nodes may have missed, and this one.
 pub(super) struct Untold {
     limit: usize,
@@ -44,7 +63,8 @@ pub(super) struct Untold {
     since: Instant,
     /// The rooms of which this node may have missed something.
     missed: HashSet<Topic>,
-    lost_at: Option<Instant>,
+    /// Something that arrived was dropped.
+    lost: Rarely,
     /// Whose cursors are to be told again, as they are then.
     again: IndexSet<Member>,
 }
@@ -60,7 +80,7 @@ impl Untold {
             before: Told::default(),
             since: Instant::now(),
             missed: HashSet::new(),
-            lost_at: None,
+            lost: Rarely::default(),
             again: IndexSet::new(),
         }
     }
@@ -127,13 +147,14 @@ impl Untold {
         self.missed.remove(topic)
     }
 
-    /// Something that arrived was dropped: whether to make up for it. Not again and again.
-    pub(super) fn lost(&mut self) -> bool {
-        let due = self.lost_at.is_none_or(|at| at.elapsed() >= REMEMBERED);
-        if due {
-            self.lost_at = Some(Instant::now());
-        }
-        due
+    /// Something that arrived was dropped.
+    pub(super) fn lost(&mut self) {
+        self.lost.due = true;
+    }
+
+    /// Whether to make up now for what was dropped: this node may have missed something of any topic.
+    pub(super) fn take_lost(&mut self) -> bool {
+        self.lost.take()
     }
 }
 
@@ -184,5 +205,18 @@ mod tests {
         untold.down();
         assert_eq!(untold.up(Vec::new()), [(room.clone(), ana.clone())], "what was set");
         assert_eq!(untold.take_again(), [(room, ana)], "what moved");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loss_soon_after_another_is_made_up_for_in_its_time() {
+        let mut untold = Untold::new(10);
+        assert!(!untold.take_lost());
+        untold.lost();
+        assert!(untold.take_lost() && !untold.take_lost());
+        advance(REMEMBERED / 2).await;
+        untold.lost();
+        assert!(!untold.take_lost(), "not again and again");
+        advance(REMEMBERED / 2).await;
+        assert!(untold.take_lost() && !untold.take_lost());
     }
 }
