@@ -13,7 +13,6 @@ use crate::{
         Chat,
         frame::{Encoder, Frame},
         log::Unit,
-        notice::{Notice, Teller},
         page::{self, Page},
         store,
     },
@@ -23,29 +22,22 @@ use crate::{
     id::{RoomKey, UserId, UserKey},
 };
 
-/// Tells a user's devices, on all nodes, whom they have blocked.
+/// Tells a user's devices at this node whom they have blocked. Each node does for its own.
 pub struct Blocks {
     db: Db,
     hub: Arc<Hub>,
     encoder: Arc<dyn Encoder>,
-    teller: Teller,
     /// What is told was read while this was held: so whatever is told last is how it is, on every node.
     turn: Mutex<()>,
 }
 
 impl Blocks {
-    /// Tells through `hub`, and other nodes through `teller`.
-    pub fn new(db: Db, hub: Arc<Hub>, encoder: Arc<dyn Encoder>, teller: Teller) -> Self {
-        Self { db, hub, encoder, teller, turn: Mutex::default() }
+    /// Tells through `hub`.
+    pub fn new(db: Db, hub: Arc<Hub>, encoder: Arc<dyn Encoder>) -> Self {
+        Self { db, hub, encoder, turn: Mutex::default() }
     }
 
-    /// A user has blocked another, or taken it back, or did before, by this node.
-    async fn changed(&self, user: &UserKey, other: &UserId) {
-        self.teller.tell_user(user, Notice::Block { user: user.clone(), other: other.clone() });
-        self.tell(user, other).await;
-    }
-
-    /// The same by another node.
+    /// A user has blocked another, or taken it back, by another node.
     pub(in crate::chat) fn heard(self: &Arc<Self>, user: UserKey, other: UserId) {
         let blocks = self.clone();
         tokio::spawn(async move { blocks.tell(&user, &other).await });
@@ -84,7 +76,8 @@ impl Chat {
             let write =
                 chat.log().write(room, 0, move |unit| Box::pin(async move { set(unit, user, whom, blocked).await }));
             write.await?;
-            chat.blocks().changed(&caller, &other).await;
+            chat.receipts().tell_block(&caller, &other);
+            chat.blocks().tell(&caller, &other).await;
             Ok(())
         });
         work.await.map_err(|error| Error::internal(&error))?

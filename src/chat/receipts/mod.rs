@@ -9,8 +9,8 @@
 //! - What moved is told after it is on disk: to the followers of the room, at most 100 cursors in a frame; and to
 //!   the user's own streams, as their whole standing in the room. Neither is in the log: a frame that is not read in time is
 //!   replaced by the next one.
-//! - Other nodes are told over the bus. What it may have lost is told again when it is back, and a node that was away
-//!   tells its readers that something is missing. Nodes without a bus are not told: their streams hear of receipts that
+//! - Other nodes are told over the bus, also of settings, and of users who are blocked. What it may have lost is told again
+//!   when it is back, and a node that was away tells its readers that something is missing. Nodes without a bus are not told: their streams hear of receipts that
 //!   were reported to their own node alone, and everybody who asks gets what is on disk.
 //!
 //! | file      | job                                                              |

@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 use super::Cursors;
 use crate::{
     hub::Topic,
-    id::{RoomKey, UserId},
+    id::{RoomKey, UserId, UserKey},
 };
 
 /// How long what was told is remembered, at least: within it, a bus that is away is found to be.
@@ -17,17 +17,22 @@ const REMEMBERED: Duration = Duration::from_secs(15);
 /// A member of a room.
 pub(super) type Member = (RoomKey, UserId);
 
+/// A user, and another of whom they said whether they are blocked.
+pub(super) type Block = (UserKey, UserId);
+
 /// Of whom something was told. Not what: it is old when it is told again.
-#[derive(Default)]
-struct Told {
-    moved: IndexSet<Member>,
-    settings: IndexSet<Member>,
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) moved: IndexSet<Member>,
+    pub(super) settings: IndexSet<Member>,
+    pub(super) blocks: IndexSet<Block>,
 }
 
 impl Told {
     fn add(&mut self, other: Self) {
         self.moved.extend(other.moved);
         self.settings.extend(other.settings);
+        self.blocks.extend(other.blocks);
     }
 }
 
@@ -65,8 +70,11 @@ pub(super) struct Untold {
     missed: HashSet<Topic>,
     /// Something that arrived was dropped.
     lost: Rarely,
-    /// Whose cursors are to be told again, as they are then.
-    again: IndexSet<Member>,
+    /// What is to be told again, as it is then.
+    again: Told,
+    /// When what users blocked is to be told once more: other nodes may come back later than this one, and cannot look up
+    /// what they missed of it.
+    settled_at: Option<Instant>,
 }
 
 impl Untold {
@@ -81,7 +89,8 @@ impl Untold {
             since: Instant::now(),
             missed: HashSet::new(),
             lost: Rarely::default(),
-            again: IndexSet::new(),
+            again: Told::default(),
+            settled_at: None,
         }
     }
 
@@ -96,18 +105,28 @@ impl Untold {
 
     /// The cursors of these are to be told again.
     pub(super) fn tell_again(&mut self, members: impl IntoIterator<Item = Member>) {
-        self.again.extend(members);
+        self.again.moved.extend(members);
     }
 
-    /// Whose cursors are to be told now.
-    pub(super) fn take_again(&mut self) -> Vec<Member> {
-        mem::take(&mut self.again).into_iter().collect()
+    /// What is to be told again now.
+    pub(super) fn take_again(&mut self) -> Told {
+        if self.settled_at.take_if(|at| *at <= Instant::now()).is_some() {
+            self.again.blocks.extend(self.before.blocks.iter().chain(&self.told.blocks).cloned());
+        }
+        mem::take(&mut self.again)
     }
 
     /// The same of settings.
     pub(super) fn remember_settings(&mut self, room: &RoomKey, user: &UserId) {
         if self.is_linked() && self.told.settings.len() < self.limit {
             self.told.settings.insert((room.clone(), user.clone()));
+        }
+    }
+
+    /// The same of what a user blocked.
+    pub(super) fn remember_block(&mut self, user: &UserKey, other: &UserId) {
+        if self.is_linked() && self.told.blocks.len() < self.limit {
+            self.told.blocks.insert((user.clone(), other.clone()));
         }
     }
 
@@ -130,16 +149,14 @@ impl Untold {
         self.told.add(mem::take(&mut self.before));
     }
 
-    /// The bus is there; `topics` are followed here. Answers whose settings are to be told again; cursors are in their time.
-    pub(super) fn up(&mut self, topics: Vec<Topic>) -> Vec<Member> {
+    /// The bus is there; `topics` are followed here. What others may have missed is to be told again.
+    pub(super) fn up(&mut self, topics: Vec<Topic>) {
         self.up = true;
-        if !mem::take(&mut self.away) {
-            return Vec::new();
+        if mem::take(&mut self.away) {
+            self.missed = topics.into_iter().collect();
+            self.again.add(mem::take(&mut self.told));
+            self.settled_at = Some(Instant::now() + REMEMBERED);
         }
-        self.missed = topics.into_iter().collect();
-        let Told { moved, settings } = mem::take(&mut self.told);
-        self.tell_again(moved);
-        settings.into_iter().collect()
     }
 
     /// Whether something of a topic may have been missed, which is told once.
@@ -175,11 +192,11 @@ mod tests {
             untold.down();
             untold.remember(&room, &[(ben.clone(), Cursors::new(4, 4)), (ana.clone(), Cursors::new(3, 3))]);
             untold.up(vec![topic.clone()]);
-            untold.take_again()
+            untold.take_again().moved.into_iter().collect::<Vec<_>>()
         };
         untold.remember(&room, &[(ana.clone(), Cursors::new(1, 1))]);
         untold.up(vec![topic.clone()]);
-        assert!(untold.take_again().is_empty(), "there was nobody to tell");
+        assert_eq!(untold.take_again(), Told::default(), "there was nobody to tell");
         assert!(!untold.take_missed(&topic), "the first time nothing was missed");
         untold.remember(&room, &[(ana.clone(), Cursors::new(3, 2))]);
         let again = outage(&mut untold);
@@ -187,7 +204,7 @@ mod tests {
         assert!(untold.take_missed(&topic) && !untold.take_missed(&topic));
         untold.down();
         untold.up(Vec::new());
-        assert!(untold.take_again().is_empty());
+        assert_eq!(untold.take_again(), Told::default());
     }
 
     #[tokio::test(start_paused = true)]
@@ -203,8 +220,32 @@ mod tests {
         advance(REMEMBERED - Duration::from_secs(1)).await;
         untold.forget();
         untold.down();
-        assert_eq!(untold.up(Vec::new()), [(room.clone(), ana.clone())], "what was set");
-        assert_eq!(untold.take_again(), [(room, ana)], "what moved");
+        untold.up(Vec::new());
+        let member = IndexSet::from([(room, ana)]);
+        assert_eq!(untold.take_again(), Told { moved: member.clone(), settings: member, ..Told::default() });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_blocked_is_told_again_and_once_more_when_all_nodes_are_back() {
+        let project = ProjectId::stored("p".into());
+        let (ana, ben) = (UserKey { project, user: UserId::stored("ana".into()) }, UserId::stored("ben".into()));
+        let blocks = || Told { blocks: IndexSet::from([(ana.clone(), ben.clone())]), ..Told::default() };
+        let mut untold = Untold::new(10);
+        untold.up(Vec::new());
+        untold.down();
+        untold.remember_block(&ana, &ben);
+        untold.up(Vec::new());
+        assert_eq!(untold.take_again(), blocks());
+        untold.remember_block(&ana, &ben);
+        for _ in 0..14 {
+            advance(Duration::from_secs(1)).await;
+            untold.forget();
+            assert_eq!(untold.take_again(), Told::default());
+        }
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(untold.take_again(), blocks());
+        advance(REMEMBERED).await;
+        assert_eq!(untold.take_again(), Told::default());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! Receipts across nodes whose bus goes away and comes back: streams converge.
 
-use relay_proto::chat::v1::{OpenStream, RoomKind, frame::Kind};
+use relay_proto::chat::v1::{BlockUserRequest, OpenStream, RoomKind, frame::Kind};
 
 use super::{SOON, cursors, read};
 use crate::support::{Clients, Database, Postgres, Proxy, Redis, Server, Settings, Stream, eventually, within};
@@ -105,4 +105,19 @@ async fn a_node_that_alone_was_cut_off_tells_its_streams_when_it_is_back() {
         link.release();
         apart.converges(8).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whom_a_user_blocks_while_redis_is_away_their_devices_learn_when_it_is_back() {
+    let (postgres, mut redis) = tokio::task::block_in_place(|| (Postgres::start(), Redis::start()));
+    let (server, _database) = nodes(&postgres, [redis.url(), redis.url()]);
+    let mut ana = server.node(0).user("ana").await;
+    let (mut stream, _) = Stream::caught_up(&server.node(1).user("ana").await, &[]).await;
+    up(&server, 2.0).await;
+    tokio::task::block_in_place(|| redis.kill());
+    up(&server, 0.0).await;
+    ana.moderation.block_user(BlockUserRequest { user_id: "ben".into() }).await.unwrap();
+    tokio::task::block_in_place(|| redis.restart());
+    let Kind::Block(told) = stream.next().await else { panic!("it is told of the block") };
+    assert_eq!((told.user_id.as_str(), told.blocked), ("ben", true));
 }
