@@ -161,6 +161,7 @@ impl Receipts {
                 self.shared.untold.lock().lost();
                 self.shared.repair_lost();
             }
+            Heard::Unsent => self.shared.untold.lock().unsent(),
             Heard::Message(..) => {}
         }
     }

@@ -70,6 +70,8 @@ pub(super) struct Untold {
     missed: HashSet<Topic>,
     /// Something that arrived was dropped.
     lost: Rarely,
+    /// Something that was told was dropped. Until it is told again nothing is forgotten.
+    unsent: Rarely,
     /// What is to be told again, as it is then.
     again: Told,
     /// When what users blocked is to be told once more: other nodes may come back later than this one, and cannot look up
@@ -89,6 +91,7 @@ impl Untold {
             since: Instant::now(),
             missed: HashSet::new(),
             lost: Rarely::default(),
+            unsent: Rarely::default(),
             again: Told::default(),
             settled_at: None,
         }
@@ -110,6 +113,10 @@ impl Untold {
 
     /// What is to be told again now.
     pub(super) fn take_again(&mut self) -> Told {
+        if self.unsent.take() {
+            self.again.add(mem::take(&mut self.before));
+            self.again.add(mem::take(&mut self.told));
+        }
         if self.settled_at.take_if(|at| *at <= Instant::now()).is_some() {
             self.again.blocks.extend(self.before.blocks.iter().chain(&self.told.blocks).cloned());
         }
@@ -137,7 +144,7 @@ impl Untold {
 
     /// Forgets what was told long ago.
     pub(super) fn forget(&mut self) {
-        if !self.away && self.since.elapsed() >= REMEMBERED {
+        if !self.away && !self.unsent.due && self.since.elapsed() >= REMEMBERED {
             self.before = mem::take(&mut self.told);
             self.since = Instant::now();
         }
@@ -162,6 +169,11 @@ impl Untold {
     /// Whether something of a topic may have been missed, which is told once.
     pub(super) fn take_missed(&mut self, topic: &Topic) -> bool {
         self.missed.remove(topic)
+    }
+
+    /// Something that was told lately was dropped before it was sent.
+    pub(super) fn unsent(&mut self) {
+        self.unsent.due = true;
     }
 
     /// Something that arrived was dropped.
@@ -259,5 +271,33 @@ mod tests {
         assert!(!untold.take_lost(), "not again and again");
         advance(REMEMBERED / 2).await;
         assert!(untold.take_lost() && !untold.take_lost());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_told_and_not_sent_is_told_again_but_not_again_and_again() {
+        let room = RoomKey::new(&ProjectId::stored("p".into()), RoomId::stored("r".into()));
+        let members = |names: &[&str]| {
+            names.iter().map(|name| (room.clone(), UserId::stored((*name).into()))).collect::<IndexSet<Member>>()
+        };
+        let mut untold = Untold::new(10);
+        untold.up(Vec::new());
+        let tell = |untold: &mut Untold, name: &str| {
+            untold.remember(&room, &[(UserId::stored(name.into()), Cursors::new(1, 1))]);
+        };
+        tell(&mut untold, "ana");
+        untold.unsent();
+        assert_eq!(untold.take_again().moved, members(&["ana"]));
+        tell(&mut untold, "ana");
+        untold.unsent();
+        for name in ["ben", "cy", "dan"] {
+            advance(REMEMBERED / 4).await;
+            tell(&mut untold, name);
+            assert_eq!(untold.take_again(), Told::default(), "not again and again");
+            untold.forget();
+        }
+        advance(REMEMBERED / 4).await;
+        untold.forget();
+        assert_eq!(untold.take_again().moved, members(&["ana", "ben", "cy", "dan"]));
+        assert_eq!(untold.take_again(), Told::default());
     }
 }
