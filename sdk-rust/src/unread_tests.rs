@@ -1,6 +1,6 @@
 //! The counts as `proto/fixtures/unread.json` has them.
 
-use relay_proto::chat::v1::{Mention, MentionRoom};
+use relay_proto::chat::v1::{Member, Mention, MentionRoom};
 use serde::Deserialize;
 
 use super::*;
@@ -34,6 +34,7 @@ enum In {
     Edited(Sent),
     Deleted(u64),
     Left(String),
+    Joined(String),
     MarkRead(u64),
 }
 
@@ -108,6 +109,7 @@ fn feed(unread: &mut Unread, input: In) {
         In::Created(sent) => RoomEventKind::MessageCreated(message(sent)),
         In::Edited(sent) => RoomEventKind::MessageEdited(message(sent)),
         In::Deleted(seq) => RoomEventKind::MessageDeleted { seq, reason: String::new() },
+        In::Joined(user_id) => RoomEventKind::MemberJoined(Member { user_id, ..Member::default() }),
         In::Left(user_id) => RoomEventKind::MemberLeft { user_id, banned: false },
     };
     let (room_id, actor_id) = ("r".into(), "ben".into());

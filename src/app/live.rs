@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Ground, Stops};
 use crate::{
     chat::{
-        Feed, FeedParts, History, Presence, PresenceParts, ReceiptParts, Receipts, Renewals, Teller, Typing,
-        TypingParts, moderation::Blocks,
+        Feed, FeedParts, History, Presence, PresenceParts, ReceiptParts, Receipts, Renewals, Typing, TypingParts,
+        moderation::Blocks,
     },
     config::Config,
     hub::Attendance,
@@ -60,15 +60,14 @@ impl Live {
             node,
             db: db.clone(),
             hub: hub.clone(),
-            bus: bus.clone(),
+            bus,
             encoder: encoder.clone(),
             metrics: metrics.clone(),
         };
         let (receipts, flusher, devices) = Receipts::new(config.into(), parts);
         tasks.spawn("receipts", flusher.run(stops.receipts.clone()));
         tasks.spawn("devices", devices.run(stops.idle.clone()));
-        let teller = Teller::new(node, bus);
-        let blocks = Arc::new(Blocks::new(db.clone(), hub.clone(), encoder.clone(), teller));
+        let blocks = Arc::new(Blocks::new(db.clone(), hub.clone(), encoder.clone()));
         let parts = FeedParts {
             db,
             hub: hub.clone(),

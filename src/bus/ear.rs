@@ -32,13 +32,19 @@ struct Room {
     limit: usize,
     waiting: AtomicUsize,
     lost: AtomicBool,
+    unsent: AtomicBool,
 }
 
 /// A voice and the ear that hears it. Messages of at most `limit` bytes wait in between.
 pub fn ear(limit: usize) -> (Voice, Ear) {
     #[expect(clippy::disallowed_methods, reason = "its limit is in bytes: Voice::message keeps it")]
     let (said, heard) = mpsc::unbounded_channel();
-    let room = Arc::new(Room { limit, waiting: AtomicUsize::new(0), lost: AtomicBool::new(false) });
+    let room = Arc::new(Room {
+        limit,
+        waiting: AtomicUsize::new(0),
+        lost: AtomicBool::new(false),
+        unsent: AtomicBool::new(false),
+    });
     (Voice { said, room: room.clone() }, Ear { heard, room })
 }
 
@@ -64,6 +70,7 @@ impl Ear {
                 self.room.waiting.fetch_sub(payload.len() + OVERHEAD, Ordering::Relaxed);
             }
             Some(Heard::Lost) => self.room.lost.store(false, Ordering::Release),
+            Some(Heard::Unsent) => self.room.unsent.store(false, Ordering::Release),
             _ => {}
         }
     }
@@ -89,6 +96,13 @@ impl Voice {
         }
         self.say(Heard::Message(channel, payload));
         true
+    }
+
+    /// Says that something that was published was dropped, once until it is handled.
+    pub fn unsent(&self) {
+        if !self.room.unsent.swap(true, Ordering::AcqRel) {
+            self.say(Heard::Unsent);
+        }
     }
 }
 

@@ -11,8 +11,8 @@
 //! - What is published after [`Heard::Watching`] named a channel is heard there, as long as the bus stays up. What was
 //!   published before may or may not be.
 //! - Nothing here blocks or waits for Redis, except [`Bus::recent`]. What waits to be sent or handled is bounded in bytes
-//!   (`redis.queue_bytes`); beyond it the newest is dropped, and what was heard and dropped is reported by
-//!   [`Heard::Lost`].
+//!   (`redis.queue_bytes`); beyond it the newest is dropped, which is reported by [`Heard::Lost`] if it was heard, and by
+//!   [`Heard::Unsent`] if it was published here.
 //! - After [`Heard::Down`] nothing arrives. The bus connects again by itself, says [`Heard::Up`], and names all channels
 //!   that are watched in [`Heard::Watching`] anew.
 
@@ -49,6 +49,8 @@ pub enum Heard {
     Message(Channel, Bytes),
     /// Something arrived and was dropped, because too much waited.
     Lost,
+    /// Something that was published here was dropped, because too much waited.
+    Unsent,
 }
 
 /// How the bus is, for `/ready` and for whoever would rely on it.

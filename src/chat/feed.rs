@@ -76,6 +76,14 @@ pub struct Opening {
     pub watch: Vec<RoomId>,
 }
 
+/// What `caught_up` waits for.
+struct Missed {
+    /// Up to where something was missed.
+    ends: HashMap<Topic, u64>,
+    /// Whether how the user stands in each room is to be told.
+    memberships: bool,
+}
+
 /// Opens sessions and serves them from the log.
 pub struct Feed {
     options: FeedOptions,
@@ -127,7 +135,7 @@ impl Feed {
     }
 
     /// Opens a session that carries everything in the caller's rooms from the positions on. Its first frame waits at once;
-    /// what was missed follows; with `memberships`, after how the caller stands in each room.
+    /// what was missed follows; with `memberships`, before how the caller stands in each room.
     ///
     /// # Errors
     /// FIELD_INVALID for a room that is listed twice, TOO_MANY_STREAMS.
@@ -147,19 +155,11 @@ impl Feed {
         })?;
         let (feed, opened) = (self.clone(), session.clone());
         self.tasks.spawn(async move {
-            let resumed = async {
-                let missed = feed.resume(&opened, held).await?;
-                if memberships {
-                    // After the rooms were looked at: what changes from here on comes as it happens.
-                    feed.receipts.tell_all(&opened).await?;
-                }
-                Ok(missed)
-            };
-            match resumed.await {
+            match feed.resume(&opened, held).await {
                 Ok(missed) => {
                     feed.typing.greet(&opened);
                     feed.watch(&opened, watch);
-                    feed.serve(opened, Some(missed)).await;
+                    feed.serve(opened, Some(Missed { ends: missed, memberships })).await;
                 }
                 Err(error) => opened.end(error),
             }
@@ -260,12 +260,13 @@ impl Feed {
 
     /// Serves a session, whose task of catching up the caller has, room after room and page by page, as fast as its reader
     /// takes it, until it is behind nowhere. While it is being opened, `missed` says what `caught_up` waits for.
-    async fn serve(&self, session: Arc<Session>, mut missed: Option<HashMap<Topic, u64>>) {
+    async fn serve(&self, session: Arc<Session>, mut missed: Option<Missed>) {
         let mut limit = PAGE_EVENTS;
         loop {
-            if missed.as_ref().is_some_and(HashMap::is_empty) {
-                session.push(self.encoder.frame(&Frame::CaughtUp));
-                missed = None;
+            if let Some(missed) = missed.take_if(|missed| missed.ends.is_empty())
+                && let Err(error) = self.caught_up(&session, missed.memberships).await
+            {
+                return session.end(error);
             }
             let Some(topic) = session.next_behind() else {
                 if session.finish_catching_up() { continue } else { return }
@@ -277,12 +278,23 @@ impl Feed {
             match self.serve_page(&session, &topic, &mut limit).await {
                 Ok(reached) => {
                     if let Some(missed) = &mut missed {
-                        missed.retain(|t, end| *t != topic || reached.is_some_and(|reached| reached < *end));
+                        missed.ends.retain(|t, end| *t != topic || reached.is_some_and(|reached| reached < *end));
                     }
                 }
                 Err(error) => return session.end(error),
             }
         }
+    }
+
+    /// Says that everything that was missed was sent; with `memberships`, after how the user stands in each room. Not sooner:
+    /// a client forgets a room by the event that its user left it, though another that they came back may follow. What
+    /// changes from here on comes as it happens.
+    async fn caught_up(&self, session: &Session, memberships: bool) -> Result<()> {
+        if memberships {
+            self.receipts.tell_all(session).await?;
+        }
+        session.push(self.encoder.frame(&Frame::CaughtUp));
+        Ok(())
     }
 
     /// Serves a page of at most `limit` events, which it fits to what the reader's queue takes. Answers the position that

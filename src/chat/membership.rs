@@ -84,8 +84,8 @@ pub(super) async fn enter(
     let kept = store::moderation::take_restraint(&mut unit.tx, room, user).await?;
     let muted_until = kept.muted_until.filter(|until| *until > unit.now && role != Role::Owner);
     let member = Member { user: user.clone(), role, joined_at: unit.now, muted_until };
-    store::rooms::insert_member(&mut unit.tx, room, &member, newest, kept.last_sent_at).await?;
-    unit.append(room, actor, EventBody::MemberJoined(member.clone())).await?;
+    let joined = unit.append(room, actor, EventBody::MemberJoined(member.clone())).await?;
+    store::rooms::insert_member(&mut unit.tx, room, &member, joined, newest, kept.last_sent_at).await?;
     Ok(member)
 }
 

@@ -73,7 +73,6 @@ pub use history::History;
 pub use hot::{Hot, HotOptions};
 pub use log::{Appender, Log, LogOptions, Reply};
 pub use messages::{Listed, Range, Reacted};
-pub use notice::Teller;
 pub use page::{Page, PageTokens};
 pub use presence::{
     Availability, Presence, PresenceChange, PresenceOptions, PresenceParts, PresenceTask, UserPresence, check_watched,

@@ -78,7 +78,7 @@ pub(super) enum Notice {
 }
 
 /// Tells other nodes.
-pub struct Teller {
+pub(super) struct Teller {
     node: NodeId,
     bus: Arc<dyn Bus>,
     /// Whether there are other nodes that can be told.
@@ -87,7 +87,7 @@ pub struct Teller {
 
 impl Teller {
     /// A teller of this node.
-    pub fn new(node: NodeId, bus: Arc<dyn Bus>) -> Self {
+    pub(super) fn new(node: NodeId, bus: Arc<dyn Bus>) -> Self {
         let linked = !matches!(bus.health(), Health::Alone | Health::Silent);
         Self { node, bus, linked }
     }

@@ -218,6 +218,8 @@ impl Publisher {
                 self.agenda.look_at_all_soon();
                 self.parts.presence.doubt();
             }
+            // Other nodes find events and presence by themselves.
+            Heard::Unsent => {}
         }
     }
 

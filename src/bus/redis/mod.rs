@@ -90,7 +90,10 @@ impl Shared {
         match self.outbox.put(item) {
             Ok(()) => {}
             Err(Refused::Down) => self.dropped("down", 1),
-            Err(Refused::Full) => self.dropped("unsent", 1),
+            Err(Refused::Full) => {
+                self.dropped("unsent", 1);
+                self.voice.unsent();
+            }
         }
     }
 

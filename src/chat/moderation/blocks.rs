@@ -13,7 +13,6 @@ use crate::{
         Chat,
         frame::{Encoder, Frame},
         log::Unit,
-        notice::{Notice, Teller},
         page::{self, Page},
         store,
     },
@@ -23,29 +22,22 @@ use crate::{
     id::{RoomKey, UserId, UserKey},
 };
 
-/// Tells a user's devices, on all nodes, whom they have blocked.
+/// Tells a user's devices at this node whom they have blocked. Each node does for its own.
 pub struct Blocks {
     db: Db,
     hub: Arc<Hub>,
     encoder: Arc<dyn Encoder>,
-    teller: Teller,
     /// What is told was read while this was held: so whatever is told last is how it is, on every node.
     turn: Mutex<()>,
 }
 
 impl Blocks {
-    /// Tells through `hub`, and other nodes through `teller`.
-    pub fn new(db: Db, hub: Arc<Hub>, encoder: Arc<dyn Encoder>, teller: Teller) -> Self {
-        Self { db, hub, encoder, teller, turn: Mutex::default() }
+    /// Tells through `hub`.
+    pub fn new(db: Db, hub: Arc<Hub>, encoder: Arc<dyn Encoder>) -> Self {
+        Self { db, hub, encoder, turn: Mutex::default() }
     }
 
-    /// A user has blocked another, or taken it back, by this node.
-    async fn changed(&self, user: &UserKey, other: &UserId) {
-        self.teller.tell_user(user, Notice::Block { user: user.clone(), other: other.clone() });
-        self.tell(user, other).await;
-    }
-
-    /// The same by another node.
+    /// A user has blocked another, or taken it back, by another node.
     pub(in crate::chat) fn heard(self: &Arc<Self>, user: UserKey, other: UserId) {
         let blocks = self.clone();
         tokio::spawn(async move { blocks.tell(&user, &other).await });
@@ -69,20 +61,26 @@ impl fmt::Debug for Blocks {
 }
 
 impl Chat {
-    /// Blocks a user, or takes it back. Again, changes nothing.
+    /// Blocks a user, or takes it back. Again, changes nothing, and is told again: the call that changed it may not have got
+    /// so far.
     pub async fn block(&self, caller: UserKey, other: UserId, blocked: bool) -> Result<()> {
         if blocked && other == caller.user {
             return Err(Error::field("user_id", "is the caller"));
         }
         // So that the room is locked with those of the other writes: a send that comes after this is answered sees it.
         let room = store::blocks::direct_room(self.db(), &caller, &other).await?.map(|room| caller.room(room));
-        let (user, whom) = (caller.clone(), other.clone());
-        let changed =
-            self.log().write(room, 0, move |unit| Box::pin(async move { set(unit, user, whom, blocked).await }));
-        if changed.await? {
-            self.blocks().changed(&caller, &other).await;
-        }
-        Ok(())
+        let chat = self.clone();
+        // By itself: a caller that hangs up would have it written and not told.
+        let work = tokio::spawn(async move {
+            let (user, whom) = (caller.clone(), other.clone());
+            let write =
+                chat.log().write(room, 0, move |unit| Box::pin(async move { set(unit, user, whom, blocked).await }));
+            write.await?;
+            chat.receipts().tell_block(&caller, &other);
+            chat.blocks().tell(&caller, &other).await;
+            Ok(())
+        });
+        work.await.map_err(|error| Error::internal(&error))?
     }
 
     /// A page of the users that the caller has blocked, by user id.
@@ -94,8 +92,8 @@ impl Chat {
     }
 }
 
-/// Writes a block, or takes it back, and what it means for the direct room; answers whether anything changed.
-async fn set(unit: &mut Unit, user: UserKey, other: UserId, blocked: bool) -> Result<bool> {
+/// Writes a block, or takes it back, and what it means for the direct room.
+async fn set(unit: &mut Unit, user: UserKey, other: UserId, blocked: bool) -> Result<()> {
     let changed = match blocked {
         true => insert(unit, &user, &other).await?,
         false => store::blocks::delete(&mut unit.tx, &user, &other).await?,
@@ -107,7 +105,7 @@ async fn set(unit: &mut Unit, user: UserKey, other: UserId, blocked: bool) -> Re
         let blocked = blocked || store::blocks::has_blocked(&mut unit.tx, &peer(&user, &other), &user.user).await?;
         store::blocks::mark(&mut unit.tx, &room, blocked).await?;
     }
-    Ok(changed)
+    Ok(())
 }
 
 async fn insert(unit: &mut Unit, user: &UserKey, other: &UserId) -> Result<bool> {

@@ -90,30 +90,38 @@ impl Chat {
         store::receipts::status(self.db(), room, &waiting, seq, sender).await
     }
 
-    /// Changes what the caller has set for a room. The same again changes nothing.
+    /// Changes what the caller has set for a room. The same again changes nothing, and is told again: the call that changed
+    /// it may not have got so far.
     ///
     /// # Errors
     /// ROOM_NOT_FOUND, NOT_A_MEMBER.
     pub async fn update_settings(&self, caller: UserKey, room: RoomId, change: SettingsChange) -> Result<Membership> {
         let key = caller.room(room);
         self.standing(&key, &caller.user).await?;
-        let (of, user) = (key.clone(), caller.user.clone());
+        let (chat, of, user) = (self.clone(), key.clone(), caller.user.clone());
+        // By itself: a caller that hangs up would have it written and not told.
+        tokio::spawn(async move { chat.set_and_tell(&of, &user, change).await })
+            .await
+            .map_err(|error| Error::internal(&error))??;
+        self.standing(&key, &caller.user).await
+    }
+
+    async fn set_and_tell(&self, room: &RoomKey, user: &UserId, change: SettingsChange) -> Result<()> {
+        let (key, member) = (room.clone(), user.clone());
         // It makes no event, and needs no other of the room's writes to wait.
         let write = self.log().write(None, 0, move |unit| {
             Box::pin(async move {
-                let before = store::receipts::settings(&mut unit.tx, &of, &user).await?;
-                let Some(before) = before else { return Ok(false) };
+                let Some(before) = store::receipts::settings(&mut unit.tx, &key, &member).await? else { return Ok(()) };
                 let after = change.of(before);
                 if after != before {
-                    store::receipts::set(&mut unit.tx, &of, &user, after).await?;
+                    store::receipts::set(&mut unit.tx, &key, &member, after).await?;
                 }
-                Ok(after != before)
+                Ok(())
             })
         });
-        if write.await? {
-            self.receipts().settings_changed(&key, &caller.user);
-        }
-        self.standing(&key, &caller.user).await
+        write.await?;
+        self.receipts().settings_changed(room, user);
+        Ok(())
     }
 
     /// Adds to rooms how the caller, where they are a member, stands in them.

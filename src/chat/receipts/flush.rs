@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{Reported, Shared, untold::Member};
+use super::{
+    Reported, Shared,
+    untold::{Member, Told},
+};
 use crate::{chat::store, error::Result};
 
 /// Rows in one transaction: others that write take their turn between two of them.
@@ -32,6 +35,7 @@ impl Flusher {
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             self.flush().await;
             self.tell_again().await;
+            self.shared.repair_lost();
             self.shared.untold.lock().forget();
         }
         while !self.flush().await {
@@ -59,10 +63,17 @@ impl Flusher {
         failed.is_empty()
     }
 
-    /// Tells cursors of which others may not have heard, as they are now: another node may have raised them since.
+    /// Tells what others may not have heard of; cursors as they are now: another node may have raised them since.
     async fn tell_again(&self) {
-        let members = self.shared.untold.lock().take_again();
-        for some in members.chunks(ROWS) {
+        let Told { moved, settings, blocks } = self.shared.untold.lock().take_again();
+        for (room, user) in &settings {
+            self.shared.tell_settings(room, user);
+        }
+        for (user, other) in &blocks {
+            self.shared.tell_block(user, other);
+        }
+        let moved: Vec<Member> = moved.into_iter().collect();
+        for some in moved.chunks(ROWS) {
             let wanted: Vec<_> = some.iter().map(|(room, user)| (room, user)).collect();
             match store::receipts::states(&self.shared.db, &wanted).await {
                 Ok(found) => {

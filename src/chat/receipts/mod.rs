@@ -9,8 +9,8 @@
 //! - What moved is told after it is on disk: to the followers of the room, at most 100 cursors in a frame; and to
 //!   the user's own streams, as their whole standing in the room. Neither is in the log: a frame that is not read in time is
 //!   replaced by the next one.
-//! - Other nodes are told over the bus. What it may have lost is told again when it is back, and a node that was away
-//!   tells its readers that something is missing. Nodes without a bus are not told: their streams hear of receipts that
+//! - Other nodes are told over the bus, also of settings, and of users who are blocked. What it may have lost is told again
+//!   when it is back, and a node that was away tells its readers that something is missing. Nodes without a bus are not told: their streams hear of receipts that
 //!   were reported to their own node alone, and everybody who asks gets what is on disk.
 //!
 //! | file      | job                                                              |
@@ -182,8 +182,10 @@ impl Receipts {
         self.shared.pending.view()
     }
 
-    /// Queues how the user of a session that is being opened stands in all their rooms.
+    /// Queues how the user of a session that is being opened stands in all the rooms that it follows.
     pub(super) async fn tell_all(&self, session: &Session) -> Result<()> {
+        // Before they are looked up: whatever this node may not have heard of since is looked up again.
+        session.wants_states();
         let view = self.view();
         let owner = session.owner();
         let mut states = self.states.ask(owner.clone()).await?;
@@ -194,10 +196,77 @@ impl Receipts {
                 state.raised(waiting)
             })
             .collect();
-        session.wants_states();
-        for some in states.chunks(MEMBERSHIPS_PER_FRAME) {
-            session.push(self.shared.encoder.frame(&super::Frame::Memberships(some.to_vec())));
-        }
+        self.shared.hub.tell(session, |follows| {
+            // The user may have been taken off some since they were looked up, and the client told so.
+            states.retain(|state| follows(&topic(&owner.room(state.room.clone()))));
+            let frames = states.chunks(MEMBERSHIPS_PER_FRAME);
+            frames.map(|some| self.shared.encoder.frame(&super::Frame::Memberships(some.to_vec()))).collect()
+        });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashMap,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        bus::LocalBus,
+        chat::{Frame, message::Message},
+        clock::Timestamp,
+        config::{self, Overrides},
+        hub::{Batch, HubOptions},
+        id::ProjectId,
+    };
+
+    /// Makes nothing of anything.
+    struct Mute;
+
+    impl Encoder for Mute {
+        fn frame(&self, _: &Frame) -> Bytes {
+            Bytes::new()
+        }
+
+        fn events(&self, _: &[Event]) -> Batch {
+            Batch::new(1, Bytes::new(), Vec::new())
+        }
+
+        fn message(&self, _: &[u8]) -> Option<Message> {
+            None
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_is_told_what_changes_from_before_its_rooms_are_looked_up() {
+        let config = config::load(&Overrides::default(), std::iter::empty()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&config.database, folder.path(), Arc::default()).await.unwrap();
+        let bus = Arc::new(LocalBus::Alone);
+        let options = HubOptions {
+            queue_bytes: 1_000,
+            max_streams_per_user: 1,
+            heartbeat_interval: Duration::from_secs(15),
+            renew_warning: Duration::from_secs(60),
+        };
+        let hub = Arc::new(Hub::new(options, bus.clone()));
+        let ana = UserKey { project: ProjectId::stored("p".into()), user: UserId::stored("ana".into()) };
+        let session = hub.open(ana, Timestamp(0), Timestamp(0), |_| Bytes::new()).unwrap();
+        let node = NodeId::nil();
+        let parts = ReceiptParts { node, db, hub, bus, encoder: Arc::new(Mute), metrics: Arc::default() };
+        let (mut receipts, ..) = Receipts::new(ReceiptOptions { interval: Duration::from_secs(1), queue: 1 }, parts);
+        let (looked_up, early) = (session.clone(), Arc::new(AtomicBool::new(false)));
+        let seen = early.clone();
+        receipts.states = Arc::new(Gather::start(move |_| {
+            seen.store(looked_up.has_states(), Ordering::Relaxed);
+            Box::pin(async { Ok(HashMap::new()) })
+        }));
+        receipts.tell_all(&session).await.unwrap();
+        assert!(early.load(Ordering::Relaxed));
     }
 }

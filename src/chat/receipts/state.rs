@@ -49,7 +49,7 @@ pub struct Membership {
     pub unread_mentions: Vec<u64>,
     /// What they have set.
     pub settings: RoomSettings,
-    /// Grows with each change of the settings.
+    /// Grows with each change of the settings, also by leaving and joining again.
     pub settings_version: u64,
 }
 

@@ -9,7 +9,7 @@ use crate::{
     bus::Heard,
     chat::{Frame, notice::Notice, room_of, topic},
     hub::{State, StateKey, Topic, names},
-    id::{RoomKey, UserId},
+    id::{RoomKey, UserId, UserKey},
 };
 
 /// Cursors in one notice: some 30 KB.
@@ -34,6 +34,18 @@ impl Shared {
             let moved = some.iter().map(|(user, cursors)| (user.clone(), cursors.delivered, cursors.read)).collect();
             self.teller.tell_room(room, Notice::Receipts { room: room.clone(), moved });
         }
+    }
+
+    /// Tells other nodes that a user changed what they have set.
+    pub(super) fn tell_settings(&self, room: &RoomKey, user: &UserId) {
+        self.untold.lock().remember_settings(room, user);
+        self.teller.tell_room(room, Notice::Settings { room: room.clone(), user: user.clone() });
+    }
+
+    /// Tells other nodes that a user blocked another or took it back.
+    pub(super) fn tell_block(&self, user: &UserKey, other: &UserId) {
+        self.untold.lock().remember_block(user, other);
+        self.teller.tell_user(user, Notice::Block { user: user.clone(), other: other.clone() });
     }
 
     /// Tells the followers of the room, and the devices of those whose cursors moved.
@@ -79,6 +91,13 @@ impl Shared {
         self.tell_followers(&room, topic, Vec::new(), true);
     }
 
+    /// Makes up for what was dropped when it arrived, if that is due.
+    pub(super) fn repair_lost(&self) {
+        if self.untold.lock().take_lost() {
+            self.hub.topics().iter().for_each(|topic| self.repair(topic));
+        }
+    }
+
     /// The room's channel is heard from now on: what a stream was told before may have been old already.
     fn watching(&self, topic: &Topic) {
         if self.untold.lock().take_missed(topic) {
@@ -92,11 +111,15 @@ impl Shared {
 }
 
 impl Receipts {
-    /// What a user has set for a room was changed here.
+    /// What a user has set for a room was changed here, or was before.
     pub(super) fn settings_changed(&self, room: &RoomKey, user: &UserId) {
-        self.shared.untold.lock().remember_settings(room, user);
-        self.shared.teller.tell_room(room, Notice::Settings { room: room.clone(), user: user.clone() });
+        self.shared.tell_settings(room, user);
         self.shared.changed_here(room, user);
+    }
+
+    /// Tells other nodes that a user blocked another or took it back; again, when they may have missed it.
+    pub(in crate::chat) fn tell_block(&self, user: &UserKey, other: &UserId) {
+        self.shared.tell_block(user, other);
     }
 
     /// A user joined a room: their streams here are told how they stand, after the verdict.
@@ -125,12 +148,7 @@ impl Receipts {
     /// What is heard of the bus itself.
     pub(in crate::chat) fn heard(&self, heard: &Heard) {
         match heard {
-            Heard::Up => {
-                let settings = self.shared.untold.lock().up(self.shared.hub.topics());
-                for (room, user) in settings {
-                    self.shared.teller.tell_room(&room.clone(), Notice::Settings { room, user });
-                }
-            }
+            Heard::Up => self.shared.untold.lock().up(self.shared.hub.topics()),
             Heard::Down => self.shared.untold.lock().down(),
             Heard::Watching(channels) => {
                 for channel in channels {
@@ -140,10 +158,10 @@ impl Receipts {
                 }
             }
             Heard::Lost => {
-                if self.shared.untold.lock().lost() {
-                    self.shared.hub.topics().iter().for_each(|topic| self.shared.repair(topic));
-                }
+                self.shared.untold.lock().lost();
+                self.shared.repair_lost();
             }
+            Heard::Unsent => self.shared.untold.lock().unsent(),
             Heard::Message(..) => {}
         }
     }

@@ -345,25 +345,31 @@ pub(in crate::chat) async fn count_rooms(tx: &mut Tx, user: &UserKey) -> Result<
     Ok(count.map_or(0, |(n,)| n))
 }
 
-/// Inserts a member, who has got and read what the room has up to `newest`; `last_sent_at` is when they last sent in slow
-/// mode, if they were here before.
+/// The versions of what a member sets begin at the position of their joining times this: above those of any membership
+/// before, which would have to have changed two million times.
+const VERSIONS: u64 = 1 << 20;
+
+/// Inserts a member by the event of the position `joined`, who has got and read what the room has up to `newest`;
+/// `last_sent_at` is when they last sent in slow mode, if they were here before.
 pub(in crate::chat) async fn insert_member(
     tx: &mut Tx,
     room: &RoomKey,
     member: &Member,
+    joined: u64,
     newest: u64,
     last_sent_at: Option<Timestamp>,
 ) -> Result<()> {
-    let statement = "INSERT INTO members \
-             (project_id, room_id, user_id, role, joined_at, muted_until, last_sent_at, delivered_seq, read_seq, joined_seq) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $8)";
+    let statement = "INSERT INTO members (project_id, room_id, user_id, role, joined_at, muted_until, last_sent_at, \
+             delivered_seq, read_seq, joined_seq, settings_version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $8, $9)";
     let args = by_room(room)
         .with(&member.user)
         .with(member.role.number())
         .with(member.joined_at)
         .with(member.muted_until)
         .with(last_sent_at)
-        .with(newest);
+        .with(newest)
+        .with(joined.saturating_mul(VERSIONS));
     tx.execute(statement, args).await.map(drop)
 }
 

@@ -1,26 +1,14 @@
 //! Callers that hang up: their message is whole and delivered, or absent.
 
-use std::{collections::HashMap, future::Future, pin::pin, task::Poll};
+use std::collections::HashMap;
 
 use relay_proto::chat::v1::{
     ConnectRequest, RoomKind, SendMessageRequest, connect_request::Frame as Up, frame::Kind, room_event::Event,
 };
 
-use crate::support::{Clients, Proxy, RawStream, Server, Stream, Token, message, raw_stream};
+use crate::support::{Clients, Proxy, RawStream, Server, Stream, Token, give_up_after, message, raw_stream};
 
 const ROUNDS: usize = 240;
-
-/// Polls `future` at most `polls` times, and drops it.
-async fn give_up_after(polls: usize, future: impl Future) {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        let over = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;
-        if over {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-}
 
 /// Sends by one of several ways, and hangs up at a random moment.
 async fn send_and_hang_up(way: usize, server: &Server, request: SendMessageRequest, random: &mut fastrand::Rng) {

@@ -147,6 +147,26 @@ async fn memberships(scene: &mut Scene) {
 }
 
 #[tokio::test]
+async fn a_device_that_was_away_while_its_user_left_and_came_back_is_right_once_it_has_caught_up() {
+    let server = Server::with(&[SOON]);
+    let (mut ana, mut phone) = (server.user("ana").await, server.user("ben").await);
+    ana.create_room(ROOM, RoomKind::Public, &["ben", "cy"]).await;
+    for step in ["another leaves", "and ben", "and ben again"] {
+        let mut leaves = if step == "another leaves" { server.user("cy").await } else { phone.clone() };
+        leaves.rooms.leave_room(wire::LeaveRoomRequest { room_id: ROOM.into() }).await.unwrap();
+        send(&mut ana, mentioning(ROOM, &[""])).await;
+        leaves.join(ROOM).await;
+        send(&mut ana, mentioning(ROOM, &[""])).await;
+        for n in 0..server.count() {
+            // With all that happened since the device went away, each time.
+            let laptop = Device::back(server.node(n).user("ben").await, "ben", &[(ROOM, 3)]).await;
+            let fresh = super::state(&mut phone, ROOM).await;
+            assert_eq!(laptop.state(ROOM), Some(fresh), "{step}, at node {n}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn of_very_many_unread_mentions_the_newest_hundred_are_named() {
     let server = Server::with(&[SOON]);
     let (mut ana, mut ben) = (server.user("ana").await, server.user("ben").await);

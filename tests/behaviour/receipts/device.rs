@@ -6,8 +6,8 @@ use std::{
 };
 
 use relay_proto::chat::v1::{
-    MembershipState, Mention, OpenStream, ResumeVerdict as Verdict, RoomSettings, frame::Kind, mention::Target,
-    room_event::Event,
+    MembershipState, Mention, OpenStream, ResumeVerdict as Verdict, RoomPosition, RoomSettings, frame::Kind,
+    mention::Target, room_event::Event,
 };
 
 use super::state;
@@ -102,7 +102,13 @@ impl Model {
 impl Device {
     /// A device whose stream holds nothing.
     pub(super) async fn open(clients: Clients, user: &str) -> Self {
-        let open = OpenStream { memberships: true, ..OpenStream::default() };
+        Self::back(clients, user, &[]).await
+    }
+
+    /// A device that was away since these positions.
+    pub(super) async fn back(clients: Clients, user: &str, positions: &[(&str, u64)]) -> Self {
+        let held = positions.iter().map(|(room, at)| RoomPosition { room_id: (*room).into(), position: *at });
+        let open = OpenStream { positions: held.collect(), memberships: true, ..OpenStream::default() };
         let (stream, frames) = Stream::opened(&clients, open).await;
         let mut device = Self { clients, stream, user: user.into(), rooms: HashMap::new() };
         frames.iter().for_each(|frame| device.take(frame));
@@ -121,12 +127,17 @@ impl Device {
                     self.rooms.entry(state.room_id.clone()).or_default().told(state);
                 }
             }
-            Kind::Event(event) => {
-                let model = self.rooms.entry(event.room_id.clone()).or_default();
-                model.event(event.event.as_ref().unwrap(), &self.user);
-            }
+            Kind::Event(event) => match event.event.as_ref().unwrap() {
+                Event::MemberLeft(left) if left.user_id == self.user => drop(self.rooms.remove(&event.room_id)),
+                other => self.rooms.entry(event.room_id.clone()).or_default().event(other, &self.user),
+            },
             _ => {}
         }
+    }
+
+    /// How the device takes its user to stand in a room; `None` before it was told.
+    pub(super) fn state(&self, room: &str) -> Option<MembershipState> {
+        self.rooms.get(room).filter(|model| model.known).map(|model| model.state(room))
     }
 
     /// Reads frames until what the device makes of them is what every node says when it is asked anew.
@@ -138,7 +149,7 @@ impl Device {
                 for node in nodes {
                     fresh.push(state(&mut node.clone(), room).await);
                 }
-                let own = self.rooms.get(room).filter(|model| model.known).map(|model| model.state(room));
+                let own = self.state(room);
                 if own.is_some_and(|own| fresh.iter().all(|fresh| *fresh == own)) {
                     return;
                 }

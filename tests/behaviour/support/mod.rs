@@ -16,7 +16,7 @@ mod server;
 mod stream;
 mod token;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::pin, task::Poll, time::Duration};
 
 pub(crate) use authority::{Authority, Certificate};
 pub(crate) use clients::{Clients, error_of, message};
@@ -53,4 +53,16 @@ where
         }
     };
     within(what, ask).await;
+}
+
+/// Polls `future` at most `polls` times, and drops it.
+pub(crate) async fn give_up_after(polls: usize, future: impl Future) {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        let over = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;
+        if over {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
 }
