@@ -1,6 +1,9 @@
 //! What callers ask for: who is there, and to be shown as they say.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use uuid::Uuid;
 
@@ -79,7 +82,12 @@ impl Presence {
     ///
     /// # Errors
     /// FIELD_INVALID for a status text beyond its limits; SESSION_NOT_FOUND.
-    pub async fn set(&self, user: &UserKey, session: Option<SessionId>, change: PresenceChange) -> Result<()> {
+    pub async fn set(
+        self: &Arc<Self>,
+        user: &UserKey,
+        session: Option<SessionId>,
+        change: PresenceChange,
+    ) -> Result<()> {
         change.check()?;
         match (change.away, session) {
             (Some(away), Some(session)) => self.set_device(user, session, away).await?,
@@ -96,7 +104,7 @@ impl Presence {
     ///
     /// # Errors
     /// FIELD_INVALID for a status text beyond its limits.
-    pub async fn set_on(&self, session: &Session, change: PresenceChange) -> Result<()> {
+    pub async fn set_on(self: &Arc<Self>, session: &Session, change: PresenceChange) -> Result<()> {
         change.check()?;
         if let Some(away) = change.away {
             self.hub.set_away(session, away);
@@ -122,8 +130,21 @@ impl Presence {
         }
     }
 
-    async fn set_status(&self, user: &UserKey, status_text: Option<String>) -> Result<()> {
+    /// It runs by itself once it has begun: a caller that hangs up would end a transaction, and with it a connection, or leave
+    /// what was written untold.
+    async fn set_status(self: &Arc<Self>, user: &UserKey, status_text: Option<String>) -> Result<()> {
         let Some(text) = status_text else { return Ok(()) };
+        // Never closed. Who hangs up while others have their turn leaves nothing to do.
+        let turn = self.setting.clone().acquire_owned().await;
+        let (presence, user) = (self.clone(), user.clone());
+        let set = tokio::spawn(async move {
+            let _turn = turn;
+            presence.write_status(&user, text).await
+        });
+        set.await.map_err(|error| Error::internal(&error))?
+    }
+
+    async fn write_status(&self, user: &UserKey, text: String) -> Result<()> {
         let changed = {
             // Never closed.
             let _turn = self.writing.acquire().await;
