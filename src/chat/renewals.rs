@@ -55,13 +55,24 @@ impl Renewals {
         match self.ask(user, name, question).await {
             Some(true) => Ok(()),
             Some(false) => Err(ending()),
-            None if !matches!(self.bus.health(), Health::Down | Health::Deaf) => {
+            None => {
+                self.reachable()?;
                 Err(Error::new(Reason::SessionNotFound, "the caller has no such stream"))
             }
-            None => {
-                let message = "the stream is not on this node, and the others cannot be asked now";
+        }
+    }
+
+    /// Whether what is to be done to sessions that are not here gets to their nodes, as far as is known.
+    ///
+    /// # Errors
+    /// SESSION_NOT_FOUND, to be tried again.
+    pub(super) fn reachable(&self) -> Result<()> {
+        match self.bus.health() {
+            Health::Down | Health::Deaf => {
+                let message = "streams on other nodes than this one cannot be reached now";
                 Err(Error::retryable(Reason::SessionNotFound, message, Duration::from_secs(1)))
             }
+            Health::Alone | Health::Silent | Health::Up => Ok(()),
         }
     }
 

@@ -81,7 +81,8 @@ impl Presence {
     /// Shows a user as they say: one of their sessions, or all of them.
     ///
     /// # Errors
-    /// FIELD_INVALID for a status text beyond its limits; SESSION_NOT_FOUND.
+    /// FIELD_INVALID for a status text beyond its limits; SESSION_NOT_FOUND, to be tried again while other nodes cannot be
+    /// told.
     pub async fn set(
         self: &Arc<Self>,
         user: &UserKey,
@@ -94,6 +95,7 @@ impl Presence {
             (Some(away), None) => {
                 self.hub.set_all_away(user, away);
                 self.teller.tell_user(user, Notice::Devices { user: user.clone(), away });
+                self.renewals.reachable()?;
             }
             (None, _) => {}
         }
