@@ -18,7 +18,7 @@ use crate::{
         store, topic,
     },
     error::{Error, Result},
-    hub::{Session, SessionId},
+    hub::{Session, SessionId, Topic},
     id::{RoomId, UserId, UserKey},
 };
 
@@ -167,9 +167,19 @@ impl Presence {
     /// # Errors
     /// STORAGE_UNAVAILABLE, OVERLOADED: who is there is told later.
     pub async fn watch(&self, session: &Session, rooms: Vec<RoomId>) -> Result<()> {
-        let topics = rooms.into_iter().map(|room| topic(&session.owner().room(room)));
-        self.watch_topics(session, topics.collect()).await
+        let watched = self.hub.watch(session, topics(session, rooms));
+        self.tell_watched(session, watched).await
     }
+
+    /// The same as the session's opening asked for, unless its client has asked for others since. Answers which it watches:
+    /// it is yet to be told who is there.
+    pub(in crate::chat) fn watch_at_opening(&self, session: &Session, rooms: Vec<RoomId>) -> Vec<Topic> {
+        self.hub.watch_at_opening(session, topics(session, rooms))
+    }
+}
+
+fn topics(session: &Session, rooms: Vec<RoomId>) -> Vec<Topic> {
+    rooms.into_iter().map(|room| topic(&session.owner().room(room))).collect()
 }
 
 /// Checks the rooms that a session wants to watch; `field` names them in the error.
