@@ -5,6 +5,7 @@ mod keys;
 mod opening;
 mod plans;
 mod replica;
+mod search;
 mod tls;
 
 use std::{
