@@ -2,6 +2,8 @@
 //!
 //! What is here knows one lane as it is stored; who waits for whom, and how long, is the log's (`log::waiting`).
 
+use std::sync::Arc;
+
 use super::ranges::Ranges;
 use crate::{
     error::{Error, Reason, Result},
@@ -20,7 +22,7 @@ const MAX_MISSING: usize = 64;
 pub(super) struct LaneKey {
     pub(super) room: RoomKey,
     pub(super) sender: UserId,
-    pub(super) lane: String,
+    pub(super) lane: Arc<str>,
 }
 
 /// How far a lane has come.

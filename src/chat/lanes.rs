@@ -1,5 +1,7 @@
 //! Numbers of a lane are declared skipped.
 
+use std::sync::Arc;
+
 use super::{
     Chat,
     lane::{LaneKey, MAX_LANE_SKIP},
@@ -22,7 +24,7 @@ impl Chat {
         &self,
         caller: UserKey,
         room: RoomId,
-        lane: String,
+        lane: Arc<str>,
         (first, last): (u64, u64),
     ) -> Result<u64> {
         if last < first || last - first >= MAX_LANE_SKIP {

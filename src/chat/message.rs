@@ -83,14 +83,14 @@ pub struct Mention {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneNumber {
     /// The lane.
-    pub lane: String,
+    pub lane: Arc<str>,
     /// 1, 2, 3, …
     pub number: u64,
 }
 
 /// Where a message stands in its sender's lane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LanePlace(pub String, pub u64, pub u64);
+pub struct LanePlace(pub Arc<str>, pub u64, pub u64);
 
 /// That a message was deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,6 @@ mod sections;
 
 pub use load::{DEFAULTS, LoadError, Overrides, load};
 pub use sections::{
-    AuthConfig, ChatConfig, Config, DatabaseConfig, KeyConfig, LogConfig, LogFormat, PresenceConfig, RedisConfig,
-    ServerConfig, StreamConfig,
+    AuthConfig, ChatConfig, Config, DatabaseConfig, KeyConfig, LogConfig, LogFormat, MAX_APPEND_BATCH, PresenceConfig,
+    RedisConfig, ServerConfig, StreamConfig,
 };

@@ -22,6 +22,9 @@ pub struct Config {
     pub log: LogConfig,
 }
 
+/// The largest `chat.append_batch`: so many messages fit one statement.
+pub const MAX_APPEND_BATCH: usize = 1_024;
+
 /// `[server]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -233,8 +236,7 @@ impl Config {
         range("chat.retention_interval (ms)", chat.retention_interval.as_millis(), 10, 86_400_000);
         // The largest message weighs 66,796: a queue that never takes it would refuse it for ever.
         range("chat.append_queue_bytes", chat.append_queue_bytes as u128, 131_072, 4 << 30);
-        // 2,048 rows of 15 columns are as many values as SQLite takes in one statement.
-        range("chat.append_batch", chat.append_batch as u128, 1, 2_048);
+        range("chat.append_batch", chat.append_batch as u128, 1, MAX_APPEND_BATCH as u128);
         range("chat.lane_wait (ms)", chat.lane_wait.as_millis(), 50, 60_000);
         range("chat.lane_wait_bytes", chat.lane_wait_bytes as u128, 131_072, 4 << 30);
         range("chat.check_interval (ms)", chat.check_interval.as_millis(), 100, 600_000);

@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     process::settled_resident,
     report::Report,
-    subject::{FanOut, PlainTonic, Relay},
+    subject::{BothWays, FanOut, PlainTonic, Relay},
 };
 
 /// How long memory may take to settle.
@@ -18,6 +18,7 @@ const SETTLE: Duration = Duration::from_secs(15);
 pub(super) async fn run(args: &Args, report: &mut Report) -> Result<(), Error> {
     if let Some(program) = &args.relay {
         subject(Relay::start(program, args).await?, args, report).await?;
+        subject(BothWays(Relay::start(program, args).await?), args, report).await?;
     }
     // The length of its events does not matter: none is sent.
     subject(PlainTonic::start(0).await?, args, report).await?;

@@ -18,7 +18,7 @@ pub(crate) use floor::{Floor, Writes};
 pub(crate) use launch::Launch;
 pub(crate) use plain_tonic::PlainTonic;
 pub(crate) use publisher::Publisher;
-pub(crate) use relay::Relay;
+pub(crate) use relay::{BothWays, Relay};
 pub(crate) use server::Signal;
 pub(crate) use socketio::SocketIo;
 pub(crate) use sqlite_floor::SqliteFloor;

@@ -165,6 +165,27 @@ impl FanOut for Relay {
     }
 }
 
+/// Relay, with subscribers whose streams carry frames both ways, as those of apps do.
+pub(crate) struct BothWays(pub(crate) Relay);
+
+impl FanOut for BothWays {
+    fn name(&self) -> &'static str {
+        "relay_connect"
+    }
+
+    fn processes(&self) -> Processes {
+        self.0.processes()
+    }
+
+    async fn subscribe(&self, number: usize) -> Result<Feed, Error> {
+        Ok(Feed::Grpc(Box::new(self.0.connect(&subscriber(number)).await?), is_event))
+    }
+
+    async fn publish(&self) -> Result<Publisher, Error> {
+        self.0.publish().await
+    }
+}
+
 /// The user who is subscriber `number`.
 fn subscriber(number: usize) -> String {
     format!("u{number}")

@@ -2,7 +2,10 @@
 
 use std::{hash::RandomState, sync::Arc, time::Duration};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -51,6 +54,8 @@ pub struct Appender {
     receipts: Receipts,
     /// The events of a transaction of which nobody knows whether it was committed: the connection broke in between.
     in_doubt: Vec<Event>,
+    /// When it is asked for next.
+    settle_at: Instant,
     /// Messages that wait for others of their lane.
     waiting: Waiting,
 }
@@ -97,6 +102,7 @@ impl Appender {
             metrics: metrics.clone(),
             receipts: receipts.clone(),
             in_doubt: Vec::new(),
+            settle_at: Instant::now(),
             waiting: Waiting::new(lane_budget.clone(), metrics.clone()),
         };
         (log, ends.into_iter().map(appender).collect())
@@ -128,7 +134,7 @@ impl Appender {
                 self.queue.close();
                 return true;
             }
-            () = tokio::time::sleep(SETTLE_INTERVAL), if !self.in_doubt.is_empty() => {
+            () = tokio::time::sleep_until(self.settle_at), if !self.in_doubt.is_empty() => {
                 // What is still in doubt is asked for again.
                 let _ = self.settle().await;
                 return true;
@@ -179,6 +185,7 @@ impl Appender {
             Outcome::InDoubt(error, events) => {
                 self.refuse(jobs, &error);
                 self.in_doubt = events;
+                self.settle_at = Instant::now() + SETTLE_INTERVAL;
             }
         }
     }
@@ -231,6 +238,7 @@ impl Appender {
     /// Finds out what became of a transaction whose end nobody saw: its events stand in the log, all or none.
     async fn settle(&mut self) -> Result<()> {
         let Some(first) = self.in_doubt.first() else { return Ok(()) };
+        self.settle_at = Instant::now() + SETTLE_INTERVAL;
         let mut tx = self.db.begin().await?;
         let committed = store::events::is_written(&mut tx, first).await?;
         tx.commit().await?;

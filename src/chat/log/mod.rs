@@ -12,8 +12,8 @@
 //!   comes early waits for those before it, a bounded time and within bounds of its own (`LANE_FULL`), and is written then.
 
 mod appender;
-mod lanes;
 mod mentions;
+mod places;
 mod restrictions;
 mod sends;
 mod unit;

@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use crate::{
     chat::{
         room::Role,
-        store::{self, append::Held},
+        store::{self, known::Held},
     },
     clock::Timestamp,
     db::Tx,

@@ -1,16 +1,13 @@
 //! Sends that wait together: looked up, numbered and inserted in one go.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use uuid::Uuid;
 
 use super::{
     PendingSend,
-    lanes::{Lanes, Turn},
     mentions::Mentioned,
+    places::{Place, Places, Turn},
     restrictions::Pace,
     unit::Unit,
 };
@@ -20,7 +17,10 @@ use crate::{
         message::{Message, Receipt},
         policy::{self, Action},
         room::RoomKind,
-        store::append::{self, Earlier, Known, NewRow, Wanted},
+        store::{
+            append::{self, NewRow},
+            known::Earlier,
+        },
     },
     error::{Error, Reason, Result},
     id::UserKey,
@@ -36,20 +36,20 @@ pub(super) enum Outcome {
 
 /// The outcome of each send, in the same order. An error of the whole is the database's.
 pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<Outcome>> {
-    let known = append::known(&mut unit.tx, &wanted(sends)).await?;
-    let mut lanes = Lanes::of(sends, &known);
+    let (mut places, mut known) = Places::look_up(unit, sends).await?;
     let mentioned = Mentioned::look_up(unit, sends).await?;
     let mut rows: Vec<NewRow> = Vec::new();
     // The same id twice in one batch: the second is a duplicate of a row that is not in the database yet.
     let mut fresh: HashMap<(&UserKey, Uuid), usize> = HashMap::new();
     let mut pace = Pace::default();
     let mut outcomes = Vec::with_capacity(sends.len());
-    for (send, known) in sends.iter().zip(known) {
+    for (at, send) in sends.iter().enumerate() {
         let key = (&send.sender, send.message.client_message_id);
-        let earlier = fresh.get(&key).map(|&row| rows[row].as_earlier()).or_else(|| known.earlier.clone());
+        let place = places.of(at);
+        let earlier = known.remove(&at).or_else(|| fresh.get(&key).map(|&row| rows[row].as_earlier()));
         let mut outcome = match earlier {
             Some(earlier) => Outcome::Done(repeated(send, earlier)),
-            None => match accept(unit, send, &known, &mentioned, &mut pace, &mut lanes) {
+            None => match accept(unit, send, place, &mentioned, &mut pace) {
                 Ok(Some(row)) => {
                     let receipt = row.receipt();
                     fresh.insert(key, rows.len());
@@ -61,13 +61,13 @@ pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<O
             },
         };
         if let Outcome::Done(Ok(receipt)) = &mut outcome {
-            receipt.next_in_lane = lanes.next(send);
+            receipt.next_in_lane = place.next();
         }
         outcomes.push(outcome);
     }
     if !rows.is_empty() {
-        append::insert(&mut unit.tx, &rows, &lanes.moved(), unit.now).await?;
-        lanes.add(unit).await?;
+        append::insert(&mut unit.tx, &rows, &places.moved(), unit.now).await?;
+        places.add(unit).await?;
         super::mentions::insert(unit, &rows).await?;
     }
     pace.save(&mut unit.tx, unit.now).await?;
@@ -79,17 +79,6 @@ pub(super) async fn run(unit: &mut Unit, sends: &[&PendingSend]) -> Result<Vec<O
         body: EventBody::MessageCreated(Box::new(row.message)),
     }));
     Ok(outcomes)
-}
-
-/// What is to be looked up for sends: each lane once, for the first send that is in it.
-fn wanted<'a>(sends: &[&'a PendingSend]) -> Vec<Wanted<'a>> {
-    let mut seen = HashSet::new();
-    let wanted = sends.iter().map(|send| Wanted {
-        sender: &send.sender,
-        message: &send.message,
-        lane: send.lane.as_ref().filter(|key| seen.insert(*key)),
-    });
-    wanted.collect()
 }
 
 /// The answer to an id that the sender used before.
@@ -117,25 +106,25 @@ pub(super) fn reused() -> Error {
 fn accept(
     unit: &mut Unit,
     send: &PendingSend,
-    known: &Known,
+    place: &mut Place<'_>,
     mentioned: &Mentioned,
     pace: &mut Pace,
-    lanes: &mut Lanes,
 ) -> Result<Option<NewRow>> {
     let room = send.sender.room(send.message.room.clone());
+    let known = &place.known;
     let Some(loaded) = &known.counters else { return Err(Error::room_not_found()) };
     let Some(role) = known.role else { return Err(not_a_member(loaded.kind)) };
     policy::require(role, Action::Send)?;
     mentioned.check(&room, &send.message.content.mentions, loaded.kind, role)?;
-    let now = unit.now;
-    pace.check(&room, &send.sender, role, &known.held, now)?;
+    let (now, held) = (unit.now, known.held);
+    pace.check(&room, &send.sender, role, &held, now)?;
     let counters = unit.track(&room, loaded);
     if let Some(seq) = send.message.reply_to.filter(|seq| *seq > counters.last_seq) {
         return Err(Error::field("reply_to_seq", format!("is {seq}, the newest message is {}", counters.last_seq)));
     }
     // Last of all checks: what is refused does not use its number up.
-    let Turn::Now(lane) = lanes.turn(send)? else { return Ok(None) };
-    pace.sent(&room, &send.sender, role, &known.held);
+    let Turn::Now(lane) = place.turn(send)? else { return Ok(None) };
+    pace.sent(&room, &send.sender, role, &held);
     counters.last_seq += 1;
     counters.last_position += 1;
     counters.last_activity_at = now;
@@ -172,7 +161,6 @@ impl NewRow {
             fingerprint: self.fingerprint.clone(),
         }
     }
-
     fn receipt(&self) -> Receipt {
         Receipt {
             room: self.room.room.clone(),

@@ -6,7 +6,7 @@ use crate::{
     chat::{
         event::{Event, EventBody},
         lane::LaneKey,
-        store::{self, append::Counters},
+        store::{self, known::Counters},
     },
     clock::Timestamp,
     db::{Args, Db, Tx},

@@ -22,6 +22,10 @@ use crate::{
 
 /// The most messages of one lane that wait.
 const MAX_IN_LANE: usize = 256;
+/// The most lanes of one sender in a room in which messages wait: as many as are remembered.
+const MAX_OF_SENDER: usize = store::lanes::MAX_LANES as usize;
+/// The most lanes in which messages wait. The database is asked for all of them at once.
+const MAX_LANES: usize = 1_024;
 /// How long after the first message began to wait the database is asked how far the lanes are, and then again after twice
 /// that, and so on: another node may have moved them.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
@@ -124,15 +128,25 @@ impl Waiting {
         if send.admitted {
             return Ok(());
         }
-        let waiting = self.lanes.get(key).map_or(0, |lane| lane.values().map(Vec::len).sum());
-        if waiting >= MAX_IN_LANE {
-            return Err(full("as many messages of the lane wait for a number before them as may"));
+        match self.lanes.get(key) {
+            Some(lane) if lane.values().map(Vec::len).sum::<usize>() >= MAX_IN_LANE => {
+                return Err(full("as many messages of the lane wait for a number before them as may"));
+            }
+            None if self.lanes.len() >= MAX_LANES || self.lanes_beside(key) >= MAX_OF_SENDER => {
+                return Err(full("messages wait for a number before them in as many lanes as may"));
+            }
+            _ => {}
         }
         let bytes = u32::try_from(send.permit.num_permits()).unwrap_or(u32::MAX);
         let permit = self.budget.clone().try_acquire_many_owned(bytes);
         send.permit = permit.map_err(|_| full("as many messages wait for a number before them as may"))?;
         send.admitted = true;
         Ok(())
+    }
+
+    /// The lanes of the same sender in the same room in which messages wait.
+    fn lanes_beside(&self, key: &LaneKey) -> usize {
+        self.lanes.keys().filter(|other| other.sender == key.sender && other.room == key.room).count()
     }
 
     /// A lane has come to `last`: those whose turn it is are ready.

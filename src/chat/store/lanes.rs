@@ -1,6 +1,6 @@
-//! Lanes: how far each has come. Those of a batch of sends are read and written with what else it needs: see `append`.
+//! Lanes: how far each has come. Those of a batch of sends are read and written with what else it needs: see `known` and `append`.
 
-use super::{by_room, from_json, look_up, padded, placeholders};
+use super::{by_room, from_json, look_up, padded, placeholders, shaped, table};
 use crate::{
     chat::{
         lane::{Lane, LaneKey},
@@ -30,7 +30,7 @@ impl FromRow for Lane {
 pub(in crate::chat) async fn read(tx: &mut Tx, key: &LaneKey) -> Result<Option<Lane>> {
     let statement = "SELECT last_client_seq, missing, skipped FROM lanes \
          WHERE project_id = $1 AND room_id = $2 AND sender_id = $3 AND lane_id = $4";
-    tx.fetch_optional(statement, by_room(&key.room).with(&key.sender).with(key.lane.as_str())).await
+    tx.fetch_optional(statement, by_room(&key.room).with(&key.sender).with(&*key.lane)).await
 }
 
 /// How far these lanes have come, as `(which of them, the last number)`; without those that nobody has used yet.
@@ -43,17 +43,8 @@ pub(in crate::chat) async fn last(db: &Db, keys: &[&LaneKey]) -> Result<Vec<(usi
 
 /// The statement of [`last`], and its values.
 fn last_of(dialect: Dialect, keys: &[&LaneKey]) -> (String, Args) {
-    const WIDTH: usize = 5;
-    let (wanted, n) = match dialect {
-        Dialect::ValueLists => {
-            let n = padded(keys.len());
-            (format!("(VALUES {})", placeholders(n, WIDTH)), n)
-        }
-        Dialect::ArraysAndLocks => {
-            let arrays = "$1::int8[], $2::text[], $3::text[], $4::text[], $5::text[]";
-            (format!("(SELECT * FROM UNNEST({arrays}))"), keys.len())
-        }
-    };
+    const TYPES: [&str; 5] = ["int8", "text", "text", "text", "text"];
+    let (wanted, n) = table(dialect, &TYPES, keys.len(), 0);
     let condition = "l.project_id = w.project_id AND l.room_id = w.room_id AND l.sender_id = w.sender_id \
          AND l.lane_id = w.lane_id";
     let statement = format!(
@@ -61,20 +52,20 @@ fn last_of(dialect: Dialect, keys: &[&LaneKey]) -> (String, Args) {
          SELECT w.idx, l.last_client_seq FROM wanted w {}",
         look_up(dialect, "JOIN", "lanes", "l", condition)
     );
-    let mut args = Args::with_capacity(n * WIDTH);
+    let mut args = Args::with_capacity(n * TYPES.len());
     for i in 0..n {
         let at = i.min(keys.len() - 1);
         args.push(at as i64);
         push_key(&mut args, keys[at]);
     }
-    (statement, shaped(dialect, args, WIDTH))
+    (statement, shaped(dialect, args, TYPES.len()))
 }
 
 fn push_key(args: &mut Args, key: &LaneKey) {
     args.push(&key.room.project);
     args.push(&key.room.room);
     args.push(&key.sender);
-    args.push(key.lane.as_str());
+    args.push(&*key.lane);
 }
 
 /// Adds lanes, each once, or writes those that are there.
@@ -132,14 +123,6 @@ fn rows(dialect: Dialect, lanes: &[(&LaneKey, &Lane)], now: Timestamp, before: u
         args.push(None::<i64>);
     }
     (table, shaped(dialect, args, WIDTH))
-}
-
-/// Rows as values one after the other, or as a column each.
-fn shaped(dialect: Dialect, args: Args, width: usize) -> Args {
-    match dialect {
-        Dialect::ValueLists => args,
-        Dialect::ArraysAndLocks => args.into_columns(width),
-    }
 }
 
 fn json(ranges: &Ranges) -> Option<String> {

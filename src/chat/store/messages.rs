@@ -50,7 +50,7 @@ impl FromRow for Message {
                 _ => None,
             },
             lane: match (row.text_opt()?, row.count_opt()?, row.count_opt()?) {
-                (Some(lane), Some(number), Some(missing)) => Some(LanePlace(lane, number, missing)),
+                (Some(lane), Some(number), Some(missing)) => Some(LanePlace(lane.into(), number, missing)),
                 _ => None,
             },
         })

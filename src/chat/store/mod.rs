@@ -5,6 +5,7 @@ pub(super) mod blocks;
 pub(super) mod events;
 pub(super) mod history;
 pub(super) mod index;
+pub(super) mod known;
 pub(super) mod lanes;
 pub(super) mod links;
 pub(super) mod mentions;
@@ -76,6 +77,29 @@ fn look_up(dialect: Dialect, join: &str, table: &str, alias: &str, condition: &s
 fn placeholders(n: usize, width: usize) -> String {
     let row = format!("({})", vec!["?"; width].join(","));
     vec![row; n].join(",")
+}
+
+/// A table of `n` rows of these types, as the engine takes it, and how many rows its values make; for Postgres, the values
+/// follow on `before` others. They are [`shaped`].
+fn table(dialect: Dialect, types: &[&str], n: usize, before: usize) -> (String, usize) {
+    match dialect {
+        Dialect::ValueLists => {
+            let n = padded(n);
+            (format!("(VALUES {})", placeholders(n, types.len())), n)
+        }
+        Dialect::ArraysAndLocks => {
+            let arrays = types.iter().zip(before + 1..).map(|(kind, number)| format!("${number}::{kind}[]"));
+            (format!("(SELECT * FROM UNNEST({}))", arrays.collect::<Vec<_>>().join(", ")), n)
+        }
+    }
+}
+
+/// Rows as values one after the other, or as a column each.
+fn shaped(dialect: Dialect, args: Args, width: usize) -> Args {
+    match dialect {
+        Dialect::ValueLists => args,
+        Dialect::ArraysAndLocks => args.into_columns(width),
+    }
 }
 
 /// Rows of a batch are filled up to the next power of two: so there are few different statements, and each stays prepared.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{by_room, padded, placeholders};
+use super::{by_room, shaped, table};
 use crate::{
     chat::{moderation::Ban, room::MAX_SLOW_MODE_SECONDS},
     clock::Timestamp,
@@ -144,31 +144,20 @@ pub(in crate::chat) async fn forget_restraints(tx: &mut Tx, now: Timestamp, limi
 
 /// Keeps when these members sent their last message. At least one.
 pub(in crate::chat) async fn sent(tx: &mut Tx, members: &[(RoomKey, UserId)], now: Timestamp) -> Result<()> {
-    const WIDTH: usize = 3;
+    const TYPES: [&str; 3] = ["text"; 3];
     let Some(last) = members.last() else { return Ok(()) };
-    let (wrote, at, n) = match tx.dialect() {
-        Dialect::ValueLists => {
-            let n = padded(members.len());
-            (format!("(VALUES {})", placeholders(n, WIDTH)), "?", n)
-        }
-        Dialect::ArraysAndLocks => {
-            let arrays = "$1::text[], $2::text[], $3::text[]";
-            (format!("(SELECT * FROM UNNEST({arrays}))"), "$4", members.len())
-        }
-    };
+    let (wrote, n) = table(tx.dialect(), &TYPES, members.len(), 0);
+    let at = if tx.dialect() == Dialect::ValueLists { "?" } else { "$4" };
     let statement = format!(
         "WITH wrote (project_id, room_id, user_id) AS {wrote} UPDATE members SET last_sent_at = {at} FROM wrote \
          WHERE members.project_id = wrote.project_id AND members.room_id = wrote.room_id \
            AND members.user_id = wrote.user_id"
     );
     let rows = members.iter().chain(std::iter::repeat_n(last, n - members.len()));
-    let args = rows.fold(Args::with_capacity(n * WIDTH + 1), |args, (room, user)| {
+    let args = rows.fold(Args::with_capacity(n * TYPES.len() + 1), |args, (room, user)| {
         args.with(&room.project).with(&room.room).with(user)
     });
-    let args = match tx.dialect() {
-        Dialect::ValueLists => args,
-        Dialect::ArraysAndLocks => args.into_columns(WIDTH),
-    };
+    let args = shaped(tx.dialect(), args, TYPES.len());
     tx.execute(&statement, args.with(now)).await.map(drop)
 }
 

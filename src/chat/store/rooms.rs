@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{append::Counters, by_room, from_json, look_up, messages, metadata_json, pairs};
+use super::{by_room, from_json, known::Counters, look_up, messages, metadata_json, pairs};
 use crate::{
     chat::room::{Member, Profile, Role, Room, RoomKind, RoomSummary},
     clock::Timestamp,

@@ -103,7 +103,7 @@ fn lane(lane_id: String, number: u64) -> Result<Option<LaneNumber>> {
     if number == 0 || number > MAX_NUMBER {
         return Err(Error::field("client_seq", "takes a number in the lane: 1, 2, 3, …"));
     }
-    Ok(Some(LaneNumber { lane: lane_id, number }))
+    Ok(Some(LaneNumber { lane: lane_id.into(), number }))
 }
 
 fn check_lane(lane_id: &str) -> Result<()> {
@@ -115,7 +115,7 @@ fn check_lane(lane_id: &str) -> Result<()> {
 }
 
 /// A room, a lane, and the first and the last of its numbers to skip.
-pub(in crate::rpc) fn lane_skip(request: wire::SkipLaneRequest) -> Result<(RoomId, String, (u64, u64))> {
+pub(in crate::rpc) fn lane_skip(request: wire::SkipLaneRequest) -> Result<(RoomId, Arc<str>, (u64, u64))> {
     let room = room_id(&request.room_id)?;
     check_lane(&request.lane_id)?;
     let first = request.first_client_seq;
@@ -123,7 +123,7 @@ pub(in crate::rpc) fn lane_skip(request: wire::SkipLaneRequest) -> Result<(RoomI
         return Err(Error::field("first_client_seq", "takes a number in the lane: 1, 2, 3, …"));
     }
     let last = optional(request.last_client_seq, "last_client_seq")?.unwrap_or(first);
-    Ok((room, request.lane_id, (first, last)))
+    Ok((room, request.lane_id.into(), (first, last)))
 }
 
 pub(in crate::rpc) fn new_message(request: wire::SendMessageRequest) -> Result<NewMessage> {
@@ -155,7 +155,7 @@ pub(in crate::rpc) fn message(message: wire::Message) -> Option<Message> {
             by: UserId::stored(message.deleted_by),
             reason: message.deletion_reason,
         }),
-        lane: message.lane.map(|place| LanePlace(place.lane_id, place.client_seq, place.missing_before)),
+        lane: message.lane.map(|place| LanePlace(place.lane_id.into(), place.client_seq, place.missing_before)),
     })
 }
 

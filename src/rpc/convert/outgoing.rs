@@ -65,7 +65,7 @@ fn mention(mention: &Mention) -> wire::Mention {
 }
 
 fn lane(LanePlace(lane_id, client_seq, missing_before): &LanePlace) -> wire::LanePlace {
-    wire::LanePlace { lane_id: lane_id.clone(), client_seq: *client_seq, missing_before: *missing_before }
+    wire::LanePlace { lane_id: lane_id.to_string(), client_seq: *client_seq, missing_before: *missing_before }
 }
 
 fn attachment(attachment: &Attachment) -> wire::Attachment {

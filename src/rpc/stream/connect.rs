@@ -86,19 +86,20 @@ async fn read(streams: &Streams, session: &Arc<Session>, requests: &mut Streamin
                 let error = Error::new(Reason::StreamAlreadyOpen, "the stream is open already");
                 answer(session, request_id, Err(error));
             }
-            Some(Frame::SetPresence(change)) => {
-                confirm(session, request_id, streams.set_presence(session, change).await);
-            }
-            Some(Frame::WatchPresence(watch)) => confirm(session, request_id, streams.watch(session, &watch).await),
-            Some(Frame::SetTyping(typing)) => confirm(session, request_id, streams.typing(session, &typing).await),
-            Some(Frame::UpdateReceipts(update)) => {
-                confirm(session, request_id, streams.update_receipts(session, update).await);
-            }
-            None => {
-                let error = Error::field("frame", "is empty, or of a kind that this server does not know");
-                answer(session, request_id, Err(error));
-            }
+            // Boxed: the task of every stream that waits would be as large as the largest of these.
+            other => confirm(session, request_id, Box::pin(state(streams, session, other)).await),
         }
+    }
+}
+
+/// Does what a frame says of the caller's state.
+async fn state(streams: &Streams, session: &Arc<Session>, frame: Option<Frame>) -> Result<()> {
+    match frame {
+        Some(Frame::SetPresence(change)) => streams.set_presence(session, change).await,
+        Some(Frame::WatchPresence(watch)) => streams.watch(session, &watch).await,
+        Some(Frame::SetTyping(typing)) => streams.typing(session, &typing).await,
+        Some(Frame::UpdateReceipts(update)) => streams.update_receipts(session, update).await,
+        _ => Err(Error::field("frame", "is empty, or of a kind that this server does not know")),
     }
 }
 

@@ -83,9 +83,9 @@ pub(super) async fn connect(
     // Cancelled with the body: when the response is over, nothing reads the request any more.
     let over = CancellationToken::new();
     let body = SessionBody::opening(streams.hub.clone(), opening, count, over.clone().drop_guard());
-    tokio::spawn(async move {
-        over.run_until_cancelled(connect::run(streams, caller, requests, opened)).await;
-    });
+    // Boxed, or the task would hold it three times over, as long as the stream lives.
+    let run = Box::pin(connect::run(streams, caller, requests, opened));
+    tokio::spawn(async move { over.run_until_cancelled(run).await });
     respond(body)
 }
 

@@ -59,6 +59,30 @@ async fn so_many_messages_of_a_lane_wait_and_no_more() {
 }
 
 #[tokio::test]
+async fn messages_of_a_sender_wait_in_so_many_lanes_of_a_room_and_no_more() {
+    let server = Server::alone(FOR_EVER);
+    let mut ana = server.user("ana").await;
+    ana.create_room("r", RoomKind::Private, &["ben"]).await;
+    ana.create_room("s", RoomKind::Private, &[]).await;
+    let mut sends: Vec<_> = (0..64).map(|lane| sending(&ana, laned("r", &lane.to_string(), 2))).collect();
+    until_waiting(&server, 64.0).await;
+    assert_full(&send(&ana, laned("r", "64", 2)).await.unwrap_err());
+    // Lanes that are there take more, and other rooms and senders have their own.
+    sends.push(sending(&ana, laned("r", "0", 3)));
+    sends.push(sending(&ana, laned("s", "64", 2)));
+    sends.push(sending(&server.user("ben").await, laned("r", "64", 2)));
+    until_waiting(&server, 67.0).await;
+    for (clients, room, lanes) in [(&ana, "r", 0..64), (&ana, "s", 64..65), (&server.user("ben").await, "r", 64..65)] {
+        for lane in lanes {
+            send(clients, laned(room, &lane.to_string(), 1)).await.unwrap();
+        }
+    }
+    for sent in sends {
+        sent.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn what_waits_in_all_is_bounded_in_bytes_and_takes_no_room_from_what_does_not_wait() {
     let bytes = "131072";
     let settings = [("chat.lane_wait", "1m"), ("chat.lane_wait_bytes", bytes), ("chat.append_queue_bytes", bytes)];

@@ -141,7 +141,7 @@ async fn the_index_keeps_up_by_itself() {
 
 #[tokio::test]
 async fn a_search_that_would_index_too_much_says_so_and_is_answered_later() {
-    let server = Server::with(&[("chat.index_delay", "1s"), ("chat.append_batch", "2048")]);
+    let server = Server::with(&[("chat.index_delay", "1s")]);
     let mut ana = server.user("ana").await;
     ana.create_room("r", RoomKind::Private, &[]).await;
     for _ in 0..3 {
