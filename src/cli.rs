@@ -8,8 +8,9 @@ use relay::{
     config::{self, Config, DEFAULTS, Overrides},
     lifecycle, telemetry,
 };
+use secrecy::ExposeSecret as _;
 
-/// One server for conversations: rooms, messages, and streams that resume.
+/// One server for conversations: rooms, messages, receipts, presence, search, and streams that resume.
 #[derive(Parser)]
 #[command(version, about)]
 pub(crate) struct Arguments {
@@ -152,8 +153,13 @@ fn next_steps(config: &Config, address: &str) -> String {
         "data" => format!("{program} token --user ana"),
         dir => format!("{program} token --data-dir {dir} --user ana"),
     };
+    let storage = match (config.database.is_postgres(), config.redis.url.expose_secret().is_empty()) {
+        (false, _) => format!("data in {data_dir}"),
+        (true, true) => format!("data in PostgreSQL, the keys in {data_dir}"),
+        (true, false) => format!("data in PostgreSQL, other nodes by Redis, the keys in {data_dir}"),
+    };
     format!(
-        "data in {data_dir}\n\n\
+        "{storage}\n\n\
          Talk, in two terminals:\n  \
          cargo run -p relay-sdk --example chat -- --url http://{address} --user ana --room general\n  \
          cargo run -p relay-sdk --example chat -- --url http://{address} --user ben --room general\n\n\

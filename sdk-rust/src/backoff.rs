@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+/// Longer than anybody waits, and short enough for every clock.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 const FLOOR: Duration = Duration::from_millis(500);
 const CEILING: Duration = Duration::from_secs(20);
 
@@ -35,6 +40,11 @@ pub(crate) fn delay_asked(attempt: u32, random: f64, asked: Option<Duration>) ->
         None => own,
         Some(asked) => own.max(asked.saturating_add(upper(attempt).mul_f64(random.clamp(0.0, 1.0)))),
     }
+}
+
+/// When a wait that begins now is over. One without end, which a server may ask for, counts as [`LONGEST`].
+pub(crate) fn from_now(wait: Duration) -> Instant {
+    Instant::now() + wait.min(LONGEST)
 }
 
 /// The upper end of the range of waits.

@@ -7,11 +7,12 @@ use tonic::transport::Endpoint;
 
 use crate::{
     Client, Error, ErrorKind,
+    backoff::LONGEST,
     client::Settings,
     token::{StaticToken, TokenProvider, Tokens},
 };
 
-/// Sets up a [`Client`]. Made by [`Client::builder`].
+/// Sets up a [`Client`]. Made by [`Client::builder`]. A time limit of more than a year counts as a year.
 pub struct ClientBuilder {
     url: String,
     provider: Option<Box<dyn TokenProvider>>,
@@ -76,33 +77,33 @@ impl ClientBuilder {
 
     /// How long connecting may take. Default: 5 s.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.connect_timeout = limit;
+        self.connect_timeout = limit.min(LONGEST);
         self
     }
 
     /// How long one attempt of a call, the first frame of a stream, and the token provider may take. Default: 10 s.
     pub fn request_timeout(mut self, limit: Duration) -> Self {
-        self.request_timeout = limit;
+        self.request_timeout = limit.min(LONGEST);
         self
     }
 
     /// How long a call that may be repeated is tried, sends excepted. Default: 30 s.
     pub fn call_deadline(mut self, limit: Duration) -> Self {
-        self.call_deadline = limit;
+        self.call_deadline = limit.min(LONGEST);
         self
     }
 
     /// How long a send is tried before it fails with [`OutcomeUnknown`](ErrorKind::OutcomeUnknown). Default: 5 min.
     pub fn send_deadline(mut self, limit: Duration) -> Self {
-        self.send_deadline = limit;
+        self.send_deadline = limit.min(LONGEST);
         self
     }
 
     /// How often an HTTP/2 ping asks whether a connection with open calls is alive, and how long the answer may take.
     /// Default: every 20 s, 10 s.
     pub fn keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.keepalive_interval = interval;
-        self.keepalive_timeout = timeout;
+        self.keepalive_interval = interval.min(LONGEST);
+        self.keepalive_timeout = timeout.min(LONGEST);
         self
     }
 

@@ -56,7 +56,7 @@ where
     F: Fn(Token, Duration) -> Fut,
     Fut: Future<Output = Result<A, Error>>,
 {
-    let end = Instant::now() + effort.total.unwrap_or(effort.attempt);
+    let end = backoff::from_now(effort.total.unwrap_or(effort.attempt));
     let (mut retries, mut renewed, mut open) = (0, false, false);
     loop {
         let token = tokens.get().await;
@@ -77,7 +77,7 @@ where
             }
             (Verdict::Retry, _) if effort.total.is_some() => {
                 let wait = backoff::delay_asked(retries, fastrand::f64(), error.retry_after());
-                if Instant::now() + wait >= end {
+                if backoff::from_now(wait) >= end {
                     return Err(last(effort, error, open));
                 }
                 tokio::time::sleep(wait).await;
@@ -204,6 +204,14 @@ mod tests {
     async fn a_call_that_sends_nothing_ends_with_its_last_error() {
         let (answer, _) = run(EFFORT, &[Code::DeadlineExceeded, Code::PermissionDenied]).await;
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_asks_for_a_wait_without_end_is_not_waited_for() {
+        let retry_after = Some(prost_types::Duration { seconds: i64::MAX, nanos: 0 });
+        let (code, reason) = (Code::ResourceExhausted.into(), ErrorReason::Overloaded.into());
+        let full = Error::from_wire(WireError { code, reason, retry_after, ..WireError::default() });
+        assert_eq!(run_errors(EFFORT, &[full]).await.0.unwrap_err().kind(), ErrorKind::ResourceExhausted);
     }
 
     #[tokio::test(start_paused = true)]

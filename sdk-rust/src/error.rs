@@ -68,6 +68,8 @@ pub struct Error(Arc<Facts>);
 struct Facts {
     kind: ErrorKind,
     reason: Option<ErrorReason>,
+    /// Whether Relay made it, for whatever reason. Otherwise something on the way did, or this side.
+    by_relay: bool,
     message: String,
     field_violations: Vec<FieldViolation>,
     retry_after: Option<Duration>,
@@ -100,6 +102,12 @@ impl Error {
         self.0.retry_after
     }
 
+    /// Whether Relay refused, perhaps for a reason that this crate does not know.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn by_relay(&self) -> bool {
+        self.0.by_relay
+    }
+
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Arc::new(Facts::of(kind, message.into())))
     }
@@ -113,7 +121,7 @@ impl Error {
     /// A send that may have been written, with the last failure as its source.
     pub(crate) fn outcome_unknown(last: Self) -> Self {
         let mut facts = Facts::of(ErrorKind::OutcomeUnknown, format!("the message may or may not be written: {last}"));
-        facts.reason = last.reason();
+        (facts.reason, facts.by_relay) = (last.0.reason, last.0.by_relay);
         facts.source = Some(Arc::new(last));
         Self(Arc::new(facts))
     }
@@ -130,6 +138,7 @@ impl Error {
     pub(crate) fn from_wire(error: WireError) -> Self {
         let mut facts = Facts::of(kind_of(Code::from(error.code)), error.message);
         facts.reason = known(ErrorReason::try_from(error.reason).ok());
+        facts.by_relay = true;
         facts.field_violations = error.field_violations;
         facts.retry_after = error.retry_after.and_then(|wait: WireDuration| wait.try_into().ok());
         Self(Arc::new(facts))
@@ -140,10 +149,11 @@ impl From<Status> for Error {
     fn from(status: Status) -> Self {
         let details = status.get_error_details();
         let info = details.error_info().filter(|info| info.domain == DOMAIN);
+        let by_relay = info.is_some();
         let reason = info.and_then(|info| ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason)));
         let kind = StdError::source(&status).map_or_else(|| kind_of(status.code()), kind_of_cause);
         let mut facts = Facts::of(kind, message_of(&status));
-        facts.reason = known(reason);
+        (facts.reason, facts.by_relay) = (known(reason), by_relay);
         facts.field_violations = details.bad_request().map_or_else(Vec::new, |bad| {
             let violation = |v: &tonic_types::FieldViolation| FieldViolation {
                 field: v.field.clone(),
@@ -195,7 +205,15 @@ impl StdError for Error {
 
 impl Facts {
     fn of(kind: ErrorKind, message: String) -> Self {
-        Self { kind, reason: None, message, field_violations: Vec::new(), retry_after: None, source: None }
+        Self {
+            kind,
+            reason: None,
+            by_relay: false,
+            message,
+            field_violations: Vec::new(),
+            retry_after: None,
+            source: None,
+        }
     }
 }
 
@@ -280,6 +298,14 @@ mod tests {
         assert_eq!(Error::from(status(Code::NotFound, "ROOM_NOT_FOUND", "elsewhere")).reason(), None);
         assert_eq!(Error::from(status(Code::NotFound, "MADE_LATER", "relay")).reason(), None);
         assert_eq!(Error::from(status(Code::NotFound, "UNSPECIFIED", "relay")).reason(), None);
+    }
+
+    #[test]
+    #[cfg(feature = "sqlite")]
+    fn an_unknown_reason_is_still_relays_word() {
+        assert!(Error::from(status(Code::NotFound, "MADE_LATER", "relay")).by_relay());
+        assert!(!Error::from(status(Code::NotFound, "ROOM_NOT_FOUND", "elsewhere")).by_relay());
+        assert!(!Error::from(Status::not_found("from a proxy")).by_relay());
     }
 
     #[test]

@@ -9,6 +9,9 @@ use tonic_types::StatusExt as _;
 
 use crate::{Error, ErrorKind};
 
+/// A reason that this version does not know.
+const MADE_LATER: &str = "MADE_LATER";
+
 /// How a call or a stream fails in a fixture.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Failure {
@@ -30,9 +33,12 @@ impl Failure {
             }
             return Status::with_error_details(code, "from a proxy", details).into();
         };
-        let reason = ErrorReason::from_str_name(&format!("ERROR_REASON_{reason}")).unwrap();
+        let reason = match reason.as_str() {
+            MADE_LATER => i32::MAX,
+            reason => ErrorReason::from_str_name(&format!("ERROR_REASON_{reason}")).unwrap().into(),
+        };
         let retry_after = self.retry_after_ms.map(|wait| Duration::from_millis(wait).try_into().unwrap());
-        Error::from_wire(WireError { code: code.into(), reason: reason.into(), retry_after, ..WireError::default() })
+        Error::from_wire(WireError { code: code.into(), reason, retry_after, ..WireError::default() })
     }
 }
 

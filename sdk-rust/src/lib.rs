@@ -73,6 +73,7 @@ pub use self::{
         DisconnectReason, Event, Events, Positions, ReceiptsChanged, ResumeVerdict, RoomEvent, RoomEventKind,
         RoomResume, Session, TypingChanged,
     },
+    live::TypingGuard,
     page::{Items, Page},
     token::{TokenError, TokenFuture, TokenProvider},
     unread::{Unread, UnreadRoom},

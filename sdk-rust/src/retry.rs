@@ -43,16 +43,18 @@ pub(crate) fn of_call(error: &Error) -> Verdict {
 /// What a stream that failed or could not be opened asks for.
 ///
 /// A stream is patient: a limit on open streams frees itself when the server notices that an old one is dead, and a fault
-/// of the server may pass with its restart.
+/// of the server may pass with its restart. Its first frame is always the right one, so if the server misses that it was late.
 ///
 /// | failure | verdict |
 /// |---|---|
 /// | `REQUEST_TOO_LARGE` | final |
+/// | `STREAM_NOT_OPEN` | retry |
 /// | kind resource exhausted, internal, protocol | retry |
 /// | every other | as [`of_call`] says |
 pub(crate) fn of_stream(error: &Error) -> Verdict {
     match (error.kind(), error.reason()) {
         (_, Some(ErrorReason::RequestTooLarge)) => Verdict::Final,
+        (_, Some(ErrorReason::StreamNotOpen)) => Verdict::Retry,
         (ErrorKind::ResourceExhausted | ErrorKind::Internal | ErrorKind::Protocol, _) => Verdict::Retry,
         _ => of_call(error),
     }

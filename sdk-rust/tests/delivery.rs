@@ -153,3 +153,14 @@ async fn a_server_that_is_not_there_is_unavailable_and_a_send_of_unknown_outcome
     let error = client.send(OutgoingMessage::text(ROOM, "a")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
 }
+
+#[tokio::test]
+async fn limits_of_any_length_are_taken() {
+    let log = Log::new();
+    let server = Server::start(&log);
+    let ever = std::time::Duration::MAX;
+    let builder = Client::builder(server.url()).token("t").connect_timeout(ever).request_timeout(ever);
+    let client = builder.call_deadline(ever).send_deadline(ever).keepalive(ever, ever).build().unwrap();
+    client.send(OutgoingMessage::text(ROOM, "a")).await.unwrap();
+    caught_up(&mut client.events()).await;
+}

@@ -90,6 +90,27 @@ async fn typing_goes_up_once_in_a_while_and_again_after_a_message() {
 }
 
 #[tokio::test]
+async fn a_typing_guard_stops_the_typing_when_it_is_dropped_unless_a_message_has() {
+    let log = Log::new();
+    let server = Server::start(&log);
+    let client = client(&server);
+    let mut events = client.events();
+    caught_up(&mut events).await;
+    drop(client.typing_guard(ROOM));
+    let sent = client.typing_guard(ROOM);
+    sent.key().await.unwrap();
+    client.send(OutgoingMessage::text(ROOM, "hi")).await.unwrap();
+    drop(sent);
+    let left = client.typing_guard(ROOM);
+    left.key().await.unwrap();
+    left.key().await.unwrap();
+    drop(left);
+    // What comes next comes after it.
+    client.typing(ROOM).await.unwrap();
+    assert_eq!(log.asked(), ["typing true", "typing true", "typing false", "typing true"]);
+}
+
+#[tokio::test]
 async fn what_is_watched_and_being_away_are_said_again_on_the_next_stream() {
     let log = Log::new();
     let server = Server::start(&log);

@@ -174,6 +174,30 @@ async fn a_parked_message_is_tried_again_or_given_up_as_the_user_says() {
 }
 
 #[tokio::test]
+async fn a_parked_message_that_is_sent_again_under_its_id_stays_parked_and_no_change_says_otherwise() {
+    let log = Log::new();
+    let server = Server::start(&log);
+    let device = Device::new(server.url());
+    log.refuse_text("b", REFUSED);
+    let offline = device.start().await;
+    let outbox = offline.outbox();
+    let refused = outbox.send(message("b")).await.unwrap();
+    parked(outbox, &refused).await;
+    let mut changes = outbox.watch();
+    assert_eq!(outbox.send(message("b").with_client_message_id(&refused)).await.unwrap(), refused);
+    outbox.send(message("c")).await.unwrap();
+    loop {
+        let change = changes.recv().await.unwrap();
+        match change.client_message_id == refused {
+            true => assert!(!matches!(change.state, OutboxState::Waiting(_)), "{change:?}"),
+            false => break,
+        }
+    }
+    let pending = outbox.pending(ROOM).await.unwrap();
+    assert!(pending.iter().any(|message| message.parked && message.message.client_message_id() == refused));
+}
+
+#[tokio::test]
 async fn changes_tell_a_message_on_its_way() {
     let log = Log::new();
     let server = Server::start(&log);

@@ -1,6 +1,6 @@
 //! What is done without serving.
 
-use std::{sync::Arc, time::Duration};
+use std::{os::unix::fs::DirBuilderExt as _, sync::Arc, time::Duration};
 
 use secrecy::ExposeSecret as _;
 
@@ -16,9 +16,11 @@ use crate::{
     telemetry,
 };
 
+/// Makes the folder, if there is none, for the server's user alone: messages and keys lie in it.
 pub(super) fn make_data_dir(config: &Config) -> Result<(), Failure> {
     let data_dir = &config.server.data_dir;
-    Ok(std::fs::create_dir_all(data_dir).map_err(|e| format!("server.data_dir {}: {e}", data_dir.display()))?)
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+    Ok(made.map_err(|e| format!("server.data_dir {}: {e}", data_dir.display()))?)
 }
 
 /// The database, whatever its replica does.

@@ -61,12 +61,6 @@ pub enum Dialect {
     ArraysAndLocks,
 }
 
-/// Whether `database.url` names Postgres.
-fn is_postgres(config: &DatabaseConfig) -> bool {
-    let url = config.url.expose_secret();
-    url.starts_with("postgres:") || url.starts_with("postgresql:")
-}
-
 impl Db {
     /// Opens the database that `config` names, or the one under `data_dir`, and brings its schema up to date.
     pub async fn open(
@@ -75,7 +69,7 @@ impl Db {
         metrics: Arc<Metrics>,
     ) -> std::result::Result<Self, OpenError> {
         Self::check(config, data_dir)?;
-        let engine = match is_postgres(config) {
+        let engine = match config.is_postgres() {
             true => Engine::Postgres(postgres::Postgres::open(config).await?),
             false => Engine::Sqlite(sqlite::Sqlite::open(config, data_dir).await?),
         };
@@ -88,7 +82,7 @@ impl Db {
 
     /// Looks at the settings, and opens nothing.
     pub fn check(config: &DatabaseConfig, data_dir: &Path) -> std::result::Result<(), OpenError> {
-        match is_postgres(config) {
+        match config.is_postgres() {
             true => postgres::check(config),
             false if config.replica_url.expose_secret().is_empty() => sqlite::path(config, data_dir).map(drop),
             false => Err(OpenError("database.replica_url: only Postgres has replicas; name it in database.url".into())),

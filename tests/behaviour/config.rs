@@ -182,7 +182,7 @@ fn the_first_token_makes_a_key_that_only_its_owner_reads() {
     let keys = data.join("keys");
     let key = keys.join("signing.key");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&key), 0o600);
+    assert_eq!((mode(&data), mode(&keys), mode(&key)), (0o700, 0o700, 0o600));
     assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 1, "nothing half-made is left");
     let made = std::fs::read_to_string(&key).unwrap();
     assert_eq!(URL_SAFE_NO_PAD.decode(made.trim()).unwrap().len(), 32);

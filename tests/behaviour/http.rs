@@ -259,13 +259,15 @@ macro_rules! reflection {
         };
         let channel = tonic::transport::Channel::from_shared($server.url()).unwrap().connect().await.unwrap();
         let ask = |what| ServerReflectionRequest { host: String::new(), message_request: Some(what) };
+        let file = |symbol: &str| ask(Ask::FileContainingSymbol(symbol.into()));
         let questions =
-            [ask(Ask::ListServices(String::new())), ask(Ask::FileContainingSymbol("relay.chat.v1.ChatService".into()))];
+            [ask(Ask::ListServices(String::new())), file("relay.chat.v1.ChatService"), file("google.rpc.ErrorInfo")];
         let mut client = ServerReflectionClient::new(channel);
         let answers = client.server_reflection_info(tokio_stream::iter(questions)).await.unwrap();
         let answers: Vec<_> = answers.into_inner().map(|a| a.unwrap().message_response).collect().await;
         let Some(Told::ListServicesResponse(list)) = &answers[0] else { panic!("no list") };
         let Some(Told::FileDescriptorResponse(files)) = &answers[1] else { panic!("no file") };
+        assert!(matches!(answers[2], Some(Told::FileDescriptorResponse(_))), "tools show no details of errors");
         let services: Vec<String> = list.service.iter().map(|s| s.name.clone()).collect();
         (services, files.file_descriptor_proto.clone())
     }};

@@ -47,7 +47,9 @@ impl Client {
             async move { chat.send_messages(request).await }
         };
         let answer = self.call_send(SendMessagesRequest { requests }, send).await?;
-        Ok(answer.results.into_iter().map(outcome).collect())
+        let results: Vec<_> = answer.results.into_iter().map(outcome).collect();
+        results.iter().flatten().for_each(|receipt| self.has_sent(&receipt.room_id, receipt.seq));
+        Ok(results)
     }
 
     /// Replaces the content of a message of the user's own; the text alone can be given as a string. Answers with the

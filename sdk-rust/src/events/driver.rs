@@ -87,7 +87,7 @@ impl<D: Dial> Driver<D> {
             Err(error) => return Ok(self.machine.ended(Err(error), None, out)),
         };
         // One limit for the stream and its Hello.
-        let silent_at = Instant::now() + self.machine.patience();
+        let silent_at = backoff::from_now(self.machine.patience());
         let leave = match timeout_at(silent_at, self.dial.open(token, self.machine.positions())).await {
             Ok(Ok(link)) => self.read(link, silent_at, out).await?,
             Ok(Err(error)) => self.machine.ended(Err(error), None, out),
@@ -138,12 +138,12 @@ impl<D: Dial> Driver<D> {
                 Next::Answered(reply) => self.live.uplink.answered(reply),
                 Next::RenewToken if renewal.is_some() => {}
                 Next::RenewToken => renewal = Some(Box::pin(renewed(self.tokens.clone(), self.token.clone()))),
-                Next::Drain(after) => drain_at = Some(Instant::now() + after),
+                Next::Drain(after) => drain_at = Some(backoff::from_now(after)),
                 Next::Leave(leave) => return Ok(leave),
             }
             self.give_out(out).await?;
             // Counted from here: while the listener was busy, nothing was read, and silence says nothing about the link.
-            silent_at = Instant::now() + self.machine.patience();
+            silent_at = backoff::from_now(self.machine.patience());
         }
     }
 

@@ -305,3 +305,12 @@ async fn a_stream_without_listener_ends() {
     };
     tokio::time::timeout(Duration::from_secs(1), gone).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn times_without_end_that_a_server_says_are_no_fault() {
+    let ever = Some(prost_types::Duration { seconds: i64::MAX, nanos: 0 });
+    let hello = Act::Frame(Kind::Hello(Hello { heartbeat_interval: ever, ..Hello::default() }));
+    let drain = Act::Frame(Kind::Drain(Drain { reconnect_after: ever }));
+    let (_fake, mut incoming) = start(16, vec![Ok(vec![hello, drain, joined(0), event(1), Act::Hang])]);
+    assert_eq!(room_events(&mut incoming, 1).await, [1]);
+}

@@ -56,7 +56,8 @@ pub(super) struct Machine {
     held: Positions,
     /// Failures in a row, without a stream in between that lasted.
     failures: u32,
-    /// Whether the token of the last attempt was refused. The second refusal in a row is final.
+    /// Whether the last attempt failed because its token was refused. The second refusal in a row is final; one after another
+    /// failure is not, as the token may have expired meanwhile.
     token_refused: bool,
     /// Known once the stream's Hello is there.
     heartbeat: Option<Duration>,
@@ -85,7 +86,7 @@ impl Machine {
 
     /// How long to wait for the next frame before calling [`silent`](Self::silent).
     pub(super) fn patience(&self) -> Duration {
-        self.heartbeat.map_or(self.opening_limit, |heartbeat| heartbeat * 3)
+        self.heartbeat.map_or(self.opening_limit, |heartbeat| heartbeat.saturating_mul(3))
     }
 
     /// The stream has been open for `life`. One that lasts a heartbeat interval makes up for earlier failures. What comes
@@ -135,8 +136,9 @@ impl Machine {
             Verdict::Final => Leave::Stop(error),
             Verdict::Renew if self.token_refused => Leave::Stop(error),
             Verdict::Renew => {
+                let leave = self.failed(DisconnectReason::Failed(error), None, out).forgetting_the_token();
                 self.token_refused = true;
-                self.failed(DisconnectReason::Failed(error), None, out).forgetting_the_token()
+                leave
             }
             Verdict::Retry => {
                 let asked = error.retry_after();
@@ -195,6 +197,7 @@ impl Machine {
     fn failed(&mut self, reason: DisconnectReason, asked: Option<Duration>, out: &mut Vec<Event>) -> Leave {
         let after = backoff::delay_asked(self.failures, (self.random)(), asked);
         self.failures = self.failures.saturating_add(1);
+        self.token_refused = false;
         leave(reason, after, out)
     }
 }

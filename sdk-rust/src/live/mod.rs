@@ -6,6 +6,7 @@ mod receipts;
 mod typing;
 mod uplink;
 
+pub use self::typing::TypingGuard;
 pub(crate) use self::uplink::{Attached, Uplink};
 use self::{blocks::Blocks, presence::Presence, receipts::Receipts, typing::Typing};
 

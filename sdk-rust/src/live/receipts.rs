@@ -181,8 +181,9 @@ impl State {
 
     /// Answers whether the server has lost something, and is to be told.
     fn is_held(&mut self, room_id: &str, held: Cursors) -> bool {
-        let Some(room) = self.rooms.get_mut(room_id) else { return false };
+        let room = self.rooms.entry(room_id.to_owned()).or_default();
         if room.told.max(held) == held {
+            room.told = held;
             return false;
         }
         room.again();
@@ -273,10 +274,19 @@ mod tests {
         let mut state = State::default();
         assert!(!state.is_held("r", read(1)), "nothing is known of this room here");
         state.has_sent("r", 7);
-        assert!(!state.is_held("r", read(8)));
+        assert!(!state.is_held("r", read(7)));
         assert!(state.is_held("r", read(2)));
         assert_eq!(state.rooms["r"].pending, Some(read(7)));
         assert!(!state.mark("r", read(0)));
+    }
+
+    #[test]
+    fn what_the_server_says_that_it_holds_is_not_told() {
+        let mut state = State::default();
+        assert!(!state.is_held("r", read(7)));
+        assert!(!state.mark("r", read(7)));
+        assert!(state.is_held("r", read(2)), "it knew more before, from whatever device");
+        assert_eq!(state.rooms["r"].pending, Some(read(7)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,6 +21,9 @@ impl Store {
         let mut counted = BTreeSet::new();
         for event in events {
             unread.apply(event);
+            if takes_away(event, unread.user_id()) {
+                self.outdates_lists();
+            }
             match event {
                 Event::Connected(session) => belongs_to(&mut tx, &session.user_id).await?,
                 Event::Resumed(room) => resumed(&mut tx, room).await?,
@@ -42,6 +45,25 @@ impl Store {
     }
 }
 
+/// Whether a list that was read before the event would bring back what it takes away.
+fn takes_away(event: &Event, user_id: &str) -> bool {
+    match event {
+        Event::Resumed(room) => room.verdict() == ResumeVerdict::Left,
+        Event::Room(event) => ends(&event.kind, user_id),
+        Event::Block { .. } => true,
+        _ => false,
+    }
+}
+
+/// Whether the user is not in the room any more.
+fn ends(kind: &RoomEventKind, user_id: &str) -> bool {
+    match kind {
+        RoomEventKind::RoomDeleted => true,
+        RoomEventKind::MemberLeft { user_id: left, .. } => left == user_id,
+        _ => false,
+    }
+}
+
 async fn resumed(tx: &mut Tx<'_>, room: &RoomResume) -> Result<(), Error> {
     match room.verdict() {
         ResumeVerdict::Left => return forget_room(tx, &room.room_id).await,
@@ -56,11 +78,10 @@ async fn room_event(tx: &mut Tx<'_>, event: &RoomEvent, user_id: &str, kept: u64
     if position(tx, &event.room_id).await?.is_some_and(|held| held >= event.position) {
         return Ok(());
     }
+    if ends(&event.kind, user_id) {
+        return forget_room(tx, &event.room_id).await;
+    }
     match &event.kind {
-        RoomEventKind::RoomDeleted => return forget_room(tx, &event.room_id).await,
-        RoomEventKind::MemberLeft { user_id: left, .. } if left == user_id => {
-            return forget_room(tx, &event.room_id).await;
-        }
         RoomEventKind::MessageCreated(message) => {
             let held = message_at(tx, &event.room_id, message.seq).await?;
             if held.is_none_or(|held| held.stale || held.as_of < event.position) {
@@ -108,6 +129,7 @@ pub(super) fn changed(mut message: Message, event: &RoomEvent, user_id: &str) ->
         }
         RoomEventKind::MessageDeleted { reason, .. } => {
             message.text.clear();
+            message.content_type.clear();
             message.metadata.clear();
             message.attachments.clear();
             message.mentions.clear();
@@ -153,5 +175,39 @@ fn take_back(reactions: &mut Vec<ReactionSummary>, emoji: &str, actor: &str, use
     reaction.reacted_by_caller &= actor != user_id;
     if reaction.count == 0 {
         reactions.remove(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relay_proto::chat::v1::{Attachment, Mention};
+
+    use super::*;
+
+    #[test]
+    fn a_deleted_message_is_the_tombstone_that_the_server_has() {
+        let message = Message {
+            room_id: "r".into(),
+            seq: 2,
+            text: "secret".into(),
+            content_type: "text/markdown".into(),
+            metadata: [("k".to_owned(), "v".to_owned())].into(),
+            attachments: vec![Attachment::default()],
+            mentions: vec![Mention::default()],
+            reactions: vec![ReactionSummary::default()],
+            ..Message::default()
+        };
+        let kind = RoomEventKind::MessageDeleted { seq: 2, reason: "spam".into() };
+        let occurred_at = Some(crate::Timestamp { seconds: 7, nanos: 0 });
+        let event = RoomEvent { room_id: "r".into(), position: 3, occurred_at, actor_id: "ben".into(), kind };
+        let tombstone = Message {
+            room_id: "r".into(),
+            seq: 2,
+            deleted_at: occurred_at,
+            deleted_by: "ben".into(),
+            deletion_reason: "spam".into(),
+            ..Message::default()
+        };
+        assert_eq!(changed(message, &event, "ana"), tombstone);
     }
 }

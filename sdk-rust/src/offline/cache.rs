@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ops::RangeInclusive};
 use prost::Message as _;
 use relay_proto::chat::v1::{MembershipState, Message, RoomSummary};
 
-use super::store::{Store, Tx, begin, int, meta, storage, uint};
+use super::store::{Store, Tx, begin, int, meta, run, storage, uint};
 use crate::{Error, ErrorKind, Positions};
 
 /// A message of the cache.
@@ -53,16 +53,6 @@ impl Store {
         let users: Vec<String> =
             sqlx::query_scalar("SELECT user_id FROM blocked").fetch_all(&mut *connection).await.map_err(storage)?;
         Ok(users.into_iter().collect())
-    }
-
-    pub(super) async fn put_blocked(&self, users: &BTreeSet<String>) -> Result<(), Error> {
-        let mut connection = self.connection().await;
-        let mut tx = begin(&mut connection).await?;
-        sqlx::query("DELETE FROM blocked").execute(&mut *tx).await.map_err(storage)?;
-        for user_id in users {
-            block(&mut tx, user_id, true).await?;
-        }
-        tx.commit().await.map_err(storage)
     }
 
     /// The messages of a room in a range of numbers.
@@ -144,36 +134,27 @@ pub(super) async fn message_at(tx: &mut Tx<'_>, room_id: &str, seq: u64) -> Resu
 }
 
 pub(super) async fn put_message(tx: &mut Tx<'_>, message: &Message, as_of: u64) -> Result<(), Error> {
-    sqlx::query("INSERT OR REPLACE INTO messages (room_id, seq, as_of, stale, message) VALUES ($1, $2, $3, 0, $4)")
-        .bind(&message.room_id)
-        .bind(int(message.seq))
-        .bind(int(as_of))
-        .bind(message.encode_to_vec())
-        .execute(&mut **tx)
-        .await
-        .map(drop)
-        .map_err(storage)
+    let query =
+        sqlx::query("INSERT OR REPLACE INTO messages (room_id, seq, as_of, stale, message) VALUES ($1, $2, $3, 0, $4)")
+            .bind(&message.room_id)
+            .bind(int(message.seq))
+            .bind(int(as_of))
+            .bind(message.encode_to_vec());
+    run(tx, query).await.map(drop)
 }
 
 /// Forgets all messages of a room but the newest.
 pub(super) async fn trim(tx: &mut Tx<'_>, room_id: &str, newest: u64, kept: u64) -> Result<(), Error> {
-    sqlx::query("DELETE FROM messages WHERE room_id = $1 AND seq <= $2")
+    let query = sqlx::query("DELETE FROM messages WHERE room_id = $1 AND seq <= $2")
         .bind(room_id)
-        .bind(int(newest.saturating_sub(kept)))
-        .execute(&mut **tx)
-        .await
-        .map(drop)
-        .map_err(storage)
+        .bind(int(newest.saturating_sub(kept)));
+    run(tx, query).await.map(drop)
 }
 
 /// Changes of the messages of a room may have been missed.
 pub(super) async fn doubt(tx: &mut Tx<'_>, room_id: &str) -> Result<(), Error> {
-    sqlx::query("UPDATE messages SET stale = 1 WHERE room_id = $1")
-        .bind(room_id)
-        .execute(&mut **tx)
-        .await
-        .map(drop)
-        .map_err(storage)
+    let query = sqlx::query("UPDATE messages SET stale = 1 WHERE room_id = $1").bind(room_id);
+    run(tx, query).await.map(drop)
 }
 
 /// The position that a room's events were stored up to.
@@ -187,23 +168,17 @@ pub(super) async fn position(tx: &mut Tx<'_>, room_id: &str) -> Result<Option<u6
 }
 
 pub(super) async fn put_position(tx: &mut Tx<'_>, room_id: &str, position: u64) -> Result<(), Error> {
-    sqlx::query("INSERT OR REPLACE INTO positions (room_id, position) VALUES ($1, $2)")
+    let query = sqlx::query("INSERT OR REPLACE INTO positions (room_id, position) VALUES ($1, $2)")
         .bind(room_id)
-        .bind(int(position))
-        .execute(&mut **tx)
-        .await
-        .map(drop)
-        .map_err(storage)
+        .bind(int(position));
+    run(tx, query).await.map(drop)
 }
 
 pub(super) async fn put_membership(tx: &mut Tx<'_>, state: &MembershipState) -> Result<(), Error> {
-    sqlx::query("INSERT OR REPLACE INTO memberships (room_id, state) VALUES ($1, $2)")
+    let query = sqlx::query("INSERT OR REPLACE INTO memberships (room_id, state) VALUES ($1, $2)")
         .bind(&state.room_id)
-        .bind(state.encode_to_vec())
-        .execute(&mut **tx)
-        .await
-        .map(drop)
-        .map_err(storage)
+        .bind(state.encode_to_vec());
+    run(tx, query).await.map(drop)
 }
 
 /// Forgets a room that the user is not in any more. What waits in the outbox stays: the server decides.
@@ -215,7 +190,15 @@ pub(super) async fn forget_room(tx: &mut Tx<'_>, room_id: &str) -> Result<(), Er
         "DELETE FROM memberships WHERE room_id = $1",
     ];
     for statement in ALL {
-        sqlx::query(statement).bind(room_id).execute(&mut **tx).await.map_err(storage)?;
+        run(tx, sqlx::query(statement).bind(room_id)).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn put_blocked(tx: &mut Tx<'_>, users: &BTreeSet<String>) -> Result<(), Error> {
+    run(tx, sqlx::query("DELETE FROM blocked")).await?;
+    for user_id in users {
+        block(tx, user_id, true).await?;
     }
     Ok(())
 }
@@ -225,7 +208,7 @@ pub(super) async fn block(tx: &mut Tx<'_>, user_id: &str, blocked: bool) -> Resu
         true => "INSERT INTO blocked (user_id) VALUES ($1) ON CONFLICT DO NOTHING",
         false => "DELETE FROM blocked WHERE user_id = $1",
     };
-    sqlx::query(statement).bind(user_id).execute(&mut **tx).await.map(drop).map_err(storage)
+    run(tx, sqlx::query(statement).bind(user_id)).await.map(drop)
 }
 
 fn cached((as_of, stale, message): MessageRow) -> Result<Cached, Error> {

@@ -46,6 +46,16 @@ struct Shared {
     hurry: Notify,
 }
 
+/// Has the file looked through for work when it is dropped: after a change of it, and when the caller gives up on that half-way,
+/// as it may be written all the same.
+struct Look<'a>(&'a Shared);
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        self.0.work.notify_one();
+    }
+}
+
 /// A message's way through the outbox.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -83,18 +93,19 @@ impl Outbox {
         Self(Arc::new(Inner { shared, worker }))
     }
 
-    /// Writes a message into the file, to be sent. Answers with its client message id. One whose id waits already is not
-    /// written again.
+    /// Writes a message into the file, to be sent. Answers with its client message id. One whose id is in the outbox already is
+    /// left as it is: what waits is sent once, and what is parked stays parked until it is [tried again](Self::retry).
     ///
     /// # Errors
     /// [`Storage`](crate::ErrorKind::Storage).
     pub async fn send(&self, message: OutgoingMessage) -> Result<String, Error> {
         let shared = self.shared();
+        let _look = Look(shared);
         let (id, room_id) = (message.client_message_id().to_owned(), message.room_id().to_owned());
         shared.client.typing_is_over(&room_id);
-        shared.store.write(message).await?;
-        shared.changed(&id, &room_id, OutboxState::Waiting(None));
-        shared.work.notify_one();
+        if shared.store.write(message).await? {
+            shared.changed(&id, &room_id, OutboxState::Waiting(None));
+        }
         Ok(id)
     }
 
@@ -105,6 +116,7 @@ impl Outbox {
     /// `NotFound`: the outbox does not have it. `FailedPrecondition`: it is being sent and may be written already; edit the
     /// written message then. [`Storage`](crate::ErrorKind::Storage).
     pub async fn edit(&self, client_message_id: &str, content: impl Into<NewContent>) -> Result<(), Error> {
+        let _look = Look(self.shared());
         let room_id = self.shared().store.edit(client_message_id, content.into()).await?;
         self.waits(client_message_id, &room_id);
         Ok(())
@@ -115,6 +127,7 @@ impl Outbox {
     /// # Errors
     /// `NotFound`, [`Storage`](crate::ErrorKind::Storage).
     pub async fn retry(&self, client_message_id: &str) -> Result<(), Error> {
+        let _look = Look(self.shared());
         let room_id = self.shared().store.retry(client_message_id).await?;
         self.waits(client_message_id, &room_id);
         Ok(())
@@ -126,9 +139,9 @@ impl Outbox {
     /// `NotFound`, [`Storage`](crate::ErrorKind::Storage).
     pub async fn discard(&self, client_message_id: &str) -> Result<bool, Error> {
         let shared = self.shared();
+        let _look = Look(shared);
         let (room_id, maybe_written) = shared.store.give_up(client_message_id).await?;
         shared.changed(client_message_id, &room_id, OutboxState::Discarded);
-        shared.work.notify_one();
         Ok(maybe_written)
     }
 
@@ -162,7 +175,6 @@ impl Outbox {
     fn waits(&self, id: &str, room_id: &str) {
         let shared = self.shared();
         shared.changed(id, room_id, OutboxState::Waiting(None));
-        shared.work.notify_one();
         shared.hurry.notify_waiters();
     }
 
@@ -195,7 +207,11 @@ async fn run(shared: Arc<Shared>) {
                     rooms.spawn(run_room(shared.clone(), room_id));
                 }
             }
-            Err(_) => sleep(backoff::delay(1, fastrand::f64())).await,
+            Err(_) => {
+                // Nobody may say again that something is to be done.
+                sleep(backoff::delay(1, fastrand::f64())).await;
+                continue;
+            }
         }
         tokio::select! {
             () = shared.work.notified() => {}
@@ -250,7 +266,7 @@ async fn one_step(shared: &Shared, room_id: &str) -> Result<Progress, Error> {
             (send(&shared.client, request.clone()).await.map(Some), Some(&request.client_message_id))
         }
     };
-    let answered = shared.store.answered(&step, answer.as_ref().map(drop)).await?;
+    let answered = shared.store.answered(&step, answer.as_ref().map(Option::as_ref)).await?;
     let state = match (answered, answer.clone()) {
         (Answered::Done, Ok(Some(receipt))) => Some(OutboxState::Sent(receipt)),
         (Answered::Parked, Err(error)) => Some(OutboxState::Parked(error)),
@@ -296,3 +312,7 @@ impl std::fmt::Debug for Outbox {
         f.debug_struct("Outbox").field("store", &self.shared().store).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

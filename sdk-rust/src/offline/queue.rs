@@ -1,11 +1,11 @@
 //! The messages that are still to be sent, in the file: what comes next, and what an answer changes. No network, no clock.
 
 use prost::Message as _;
-use relay_proto::chat::v1::SendMessageRequest;
+use relay_proto::chat::v1::{SendMessageRequest, SendReceipt};
 
 use super::{
     fate::{self, Fate},
-    store::{Store, Tx, begin, int, storage, uint},
+    store::{Store, Tx, begin, int, run, storage, uint},
 };
 use crate::{Error, ErrorKind, ErrorReason, NewContent, OutgoingMessage, error::reason_name, retry};
 
@@ -37,7 +37,8 @@ pub(super) enum Answered {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// Why the server refused it. `None`: it did not answer, or with something that is not about the message.
+    /// Why the server refused it. `None`: it did not answer, or with something that is not about the message, or for a reason
+    /// that this crate does not know.
     pub reason: Option<ErrorReason>,
     /// One sentence for a developer.
     pub message: String,
@@ -59,26 +60,26 @@ pub struct Pending {
 type PendingRow = (Vec<u8>, bool, Option<i32>, Option<String>);
 
 impl Store {
-    /// Puts a message at the end of its room's lane. One whose id is there already is left as it is.
-    pub(super) async fn write(&self, message: OutgoingMessage) -> Result<(), Error> {
+    /// Puts a message at the end of its room's lane. One whose id is there already is left as it is. Answers whether it was not.
+    pub(super) async fn write(&self, message: OutgoingMessage) -> Result<bool, Error> {
         let mut connection = self.connection().await;
         let mut tx = begin(&mut connection).await?;
         let request = message.into_request();
-        if !is_known(&mut tx, &request.client_message_id).await? {
-            let (generation, number) = take_number(&mut tx, &request.room_id).await?;
-            sqlx::query(
-                "INSERT INTO outbox (client_message_id, room_id, generation, number, request) VALUES ($1, $2, $3, $4, $5)",
-            )
-            .bind(&request.client_message_id)
-            .bind(&request.room_id)
-            .bind(generation)
-            .bind(number)
-            .bind(request.encode_to_vec())
-            .execute(&mut *tx)
-            .await
-            .map_err(storage)?;
+        if is_known(&mut tx, &request.client_message_id).await? {
+            return Ok(false);
         }
-        tx.commit().await.map_err(storage)
+        let (generation, number) = take_number(&mut tx, &request.room_id).await?;
+        let query = sqlx::query(
+            "INSERT INTO outbox (client_message_id, room_id, generation, number, request) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(&request.client_message_id)
+        .bind(&request.room_id)
+        .bind(generation)
+        .bind(number)
+        .bind(request.encode_to_vec());
+        run(&mut tx, query).await?;
+        tx.commit().await.map_err(storage)?;
+        Ok(true)
     }
 
     /// Gives a message other content. A parked one goes to the end of the lane, one that waits keeps its place.
@@ -94,12 +95,10 @@ impl Store {
         }
         let mut request = row.request;
         content.put_into(&mut request);
-        sqlx::query("UPDATE outbox SET request = $2 WHERE client_message_id = $1")
+        let query = sqlx::query("UPDATE outbox SET request = $2 WHERE client_message_id = $1")
             .bind(id)
-            .bind(request.encode_to_vec())
-            .execute(&mut *tx)
-            .await
-            .map_err(storage)?;
+            .bind(request.encode_to_vec());
+        run(&mut tx, query).await?;
         if row.parked {
             unpark(&mut tx, id, &request.room_id).await?;
         }
@@ -185,40 +184,34 @@ impl Store {
         .map_err(storage)?;
         let Some((request, generation, number, was_open)) = first else { return Ok(None) };
         let mut request = decode(&request)?;
-        sqlx::query("UPDATE outbox SET open = 1 WHERE client_message_id = $1")
-            .bind(&request.client_message_id)
-            .execute(&mut *tx)
-            .await
-            .map_err(storage)?;
+        let query =
+            sqlx::query("UPDATE outbox SET open = 1 WHERE client_message_id = $1").bind(&request.client_message_id);
+        run(&mut tx, query).await?;
         tx.commit().await.map_err(storage)?;
         request.lane_id = self.lane_id(uint(generation));
         request.client_seq = uint(number);
         Ok(Some(Step::Send { request, was_open }))
     }
 
-    /// Notes the answer to a step.
-    pub(super) async fn answered(&self, step: &Step, answer: Result<(), &Error>) -> Result<Answered, Error> {
+    /// Notes the answer to a step. That to a skip carries no receipt.
+    pub(super) async fn answered(
+        &self,
+        step: &Step,
+        answer: Result<Option<&SendReceipt>, &Error>,
+    ) -> Result<Answered, Error> {
         let mut connection = self.connection().await;
         let mut tx = begin(&mut connection).await?;
         let answered = match (step, answer) {
             (Step::Skip { .. }, Err(error)) if fate::skip_again(error) => Answered::Again,
             (Step::Skip { room_id, generation, number }, _) => {
-                sqlx::query("DELETE FROM skips WHERE room_id = $1 AND generation = $2 AND number = $3")
+                let query = sqlx::query("DELETE FROM skips WHERE room_id = $1 AND generation = $2 AND number = $3")
                     .bind(room_id)
                     .bind(int(*generation))
-                    .bind(int(*number))
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(storage)?;
+                    .bind(int(*number));
+                run(&mut tx, query).await?;
                 Answered::Done
             }
-            (Step::Send { request, .. }, Ok(())) => {
-                if remove(&mut tx, &request.client_message_id).await? {
-                    Answered::Done
-                } else {
-                    Answered::Gone
-                }
-            }
+            (Step::Send { request, .. }, Ok(receipt)) => sent(&mut tx, request, receipt).await?,
             (Step::Send { request, was_open }, Err(error)) => failed(&mut tx, request, *was_open, error).await?,
         };
         tx.commit().await.map_err(storage)?;
@@ -279,34 +272,42 @@ async fn take_number(tx: &mut Tx<'_>, room_id: &str) -> Result<(i64, i64), Error
 /// Puts a parked message at the end of the lane.
 async fn unpark(tx: &mut Tx<'_>, id: &str, room_id: &str) -> Result<(), Error> {
     let (generation, number) = take_number(tx, room_id).await?;
-    sqlx::query(
+    let query = sqlx::query(
         "UPDATE outbox SET parked = 0, reason = NULL, error = NULL, generation = $2, number = $3 \
          WHERE client_message_id = $1",
     )
     .bind(id)
     .bind(generation)
-    .bind(number)
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-    .map_err(storage)
+    .bind(number);
+    run(tx, query).await.map(drop)
 }
 
 async fn skip(tx: &mut Tx<'_>, room_id: &str, generation: i64, number: i64) -> Result<(), Error> {
-    sqlx::query("INSERT INTO skips (room_id, generation, number) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-        .bind(room_id)
-        .bind(generation)
-        .bind(number)
-        .execute(&mut **tx)
-        .await
-        .map(drop)
-        .map_err(storage)
+    let query =
+        sqlx::query("INSERT INTO skips (room_id, generation, number) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+            .bind(room_id)
+            .bind(generation)
+            .bind(number);
+    run(tx, query).await.map(drop)
 }
 
-/// Answers whether it was there.
-async fn remove(tx: &mut Tx<'_>, id: &str) -> Result<bool, Error> {
-    let removed = sqlx::query("DELETE FROM outbox WHERE client_message_id = $1").bind(id).execute(&mut **tx).await;
-    Ok(removed.map_err(storage)?.rows_affected() > 0)
+async fn remove(tx: &mut Tx<'_>, id: &str) -> Result<(), Error> {
+    run(tx, sqlx::query("DELETE FROM outbox WHERE client_message_id = $1").bind(id)).await.map(drop)
+}
+
+/// Takes a message that is written out of the outbox. One that was written before, without a lane or in another, has not used
+/// its number, and the messages after it would wait for that: it is declared skipped.
+async fn sent(tx: &mut Tx<'_>, request: &SendMessageRequest, receipt: Option<&SendReceipt>) -> Result<Answered, Error> {
+    let id = &request.client_message_id;
+    if !is_known(tx, id).await? {
+        return Ok(Answered::Gone);
+    }
+    let row = find(tx, id).await?;
+    if receipt.is_some_and(|receipt| (1..=uint(row.number)).contains(&receipt.next_client_seq)) {
+        skip(tx, &request.room_id, row.generation, row.number).await?;
+    }
+    remove(tx, id).await?;
+    Ok(Answered::Done)
 }
 
 /// Notes why a message could not be sent, and what becomes of it.
@@ -322,15 +323,14 @@ async fn failed(
     }
     let fate = fate::of_send(error);
     let open = retry::leaves_open(error) || (was_open && !retry::refuses_send(error));
-    sqlx::query("UPDATE outbox SET open = $2, parked = $3, reason = $4, error = $5 WHERE client_message_id = $1")
-        .bind(id)
-        .bind(open)
-        .bind(fate == Fate::Park)
-        .bind(error.reason().map(i32::from))
-        .bind(error.message())
-        .execute(&mut **tx)
-        .await
-        .map_err(storage)?;
+    let query =
+        sqlx::query("UPDATE outbox SET open = $2, parked = $3, reason = $4, error = $5 WHERE client_message_id = $1")
+            .bind(id)
+            .bind(open)
+            .bind(fate == Fate::Park)
+            .bind(error.reason().map(i32::from))
+            .bind(error.message());
+    run(tx, query).await?;
     match fate {
         Fate::Retry => Ok(Answered::Again),
         Fate::Park => {
@@ -347,26 +347,21 @@ async fn failed(
 
 /// Numbers all that waits in a room from 1 in a new lane.
 async fn begin_lane(tx: &mut Tx<'_>, room_id: &str) -> Result<(), Error> {
-    sqlx::query("DELETE FROM skips WHERE room_id = $1").bind(room_id).execute(&mut **tx).await.map_err(storage)?;
-    sqlx::query(
+    run(tx, sqlx::query("DELETE FROM skips WHERE room_id = $1").bind(room_id)).await?;
+    let query = sqlx::query(
         "UPDATE outbox SET generation = generation + 1, number = ordered.place FROM \
          (SELECT client_message_id, row_number() OVER (ORDER BY number) AS place \
           FROM outbox WHERE room_id = $1 AND parked = 0) AS ordered \
          WHERE outbox.client_message_id = ordered.client_message_id",
     )
-    .bind(room_id)
-    .execute(&mut **tx)
-    .await
-    .map_err(storage)?;
-    sqlx::query(
+    .bind(room_id);
+    run(tx, query).await?;
+    let query = sqlx::query(
         "UPDATE lanes SET generation = generation + 1, \
          last_number = (SELECT count(*) FROM outbox WHERE room_id = $1 AND parked = 0) WHERE room_id = $1",
     )
-    .bind(room_id)
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-    .map_err(storage)
+    .bind(room_id);
+    run(tx, query).await.map(drop)
 }
 
 fn pending((request, parked, reason, message): PendingRow) -> Result<Pending, Error> {

@@ -64,6 +64,8 @@ enum Answer {
     Sent {
         #[expect(dead_code, reason = "that it is there says all: `true`")]
         sent: bool,
+        /// What the lane expects next. Absent: the number after that of the message.
+        next_client_seq: Option<u64>,
     },
     Failed(Failure),
 }
@@ -127,12 +129,12 @@ impl Game {
                 assert_eq!(seen, next, "{at}");
             }
             Play::Answer { answer } => {
+                let step = self.step.take().unwrap();
                 let answer = match answer {
-                    Answer::Sent { .. } => Ok(()),
+                    Answer::Sent { next_client_seq, .. } => Ok(receipt(&step, next_client_seq)),
                     Answer::Failed(failure) => Err(failure.error()),
                 };
-                let step = self.step.take().unwrap();
-                self.store.answered(&step, answer.as_ref().copied()).await.unwrap();
+                self.store.answered(&step, answer.as_ref().map(Option::as_ref)).await.unwrap();
             }
             Play::Parked { parked } => {
                 let pending = self.store.pending(Some("r")).await.unwrap();
@@ -144,7 +146,7 @@ impl Game {
 
     async fn act(&self, action: &str, id: &str) -> Result<(), Error> {
         match action {
-            "write" => self.store.write(OutgoingMessage::text("r", id).with_client_message_id(id)).await,
+            "write" => self.store.write(OutgoingMessage::text("r", id).with_client_message_id(id)).await.map(drop),
             "edit" => self.store.edit(id, "edited".into()).await.map(drop),
             "retry" => self.store.retry(id).await.map(drop),
             "drop" => self.store.give_up(id).await.map(drop),
@@ -169,6 +171,13 @@ impl Game {
         let count = self.lanes.len() as u64;
         *self.lanes.entry(lane_id.to_owned()).or_insert(count + 1)
     }
+}
+
+/// The receipt for a send; a skip has none.
+fn receipt(step: &Step, next_client_seq: Option<u64>) -> Option<SendReceipt> {
+    let Step::Send { request, .. } = step else { return None };
+    let next_client_seq = next_client_seq.unwrap_or(request.client_seq + 1);
+    Some(SendReceipt { next_client_seq, ..SendReceipt::default() })
 }
 
 fn name(message: &OutgoingMessage) -> String {

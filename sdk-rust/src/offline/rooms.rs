@@ -1,13 +1,15 @@
 //! The list of rooms, as it was last seen.
 
+use std::{collections::BTreeSet, future::Future, sync::Arc};
+
 use prost::Message as _;
 use relay_proto::chat::v1::{Message, Room, RoomSummary};
 
 use super::{
     Offline,
     apply::changed,
-    cache::{decode, forget_room},
-    store::{Store, Tx, begin, storage},
+    cache::{decode, forget_room, put_blocked},
+    store::{Store, Tx, begin, run, storage},
 };
 use crate::{Error, RoomEvent, RoomEventKind, RoomScope};
 
@@ -26,6 +28,10 @@ impl Offline {
     /// # Errors
     /// As [`list_rooms`](crate::Client::list_rooms), and [`Storage`](crate::ErrorKind::Storage).
     pub async fn refresh(&self) -> Result<(), Error> {
+        self.0.store.refresh(|| self.lists()).await
+    }
+
+    async fn lists(&self) -> Result<Lists, Error> {
         let (mut rooms, mut page) = (Vec::new(), None);
         loop {
             let read = self.0.client.list_rooms(RoomScope::Joined, 200, page).await?;
@@ -35,9 +41,15 @@ impl Offline {
                 break;
             }
         }
-        self.0.store.put_rooms(&rooms).await?;
-        self.0.store.put_blocked(&*self.0.client.blocked_users().await?).await
+        Ok(Lists { rooms, blocked: self.0.client.blocked_users().await? })
     }
+}
+
+/// What the server has answered, page after page.
+#[derive(Default)]
+struct Lists {
+    rooms: Vec<RoomSummary>,
+    blocked: Arc<BTreeSet<String>>,
 }
 
 impl Store {
@@ -50,26 +62,44 @@ impl Store {
         rows.iter().map(|row| decode(row)).collect()
     }
 
-    /// Puts what the server has listed in place of what was held, unless events have told something newer meanwhile.
-    async fn put_rooms(&self, rooms: &[RoomSummary]) -> Result<(), Error> {
-        let mut connection = self.connection().await;
-        let mut tx = begin(&mut connection).await?;
-        for summary in rooms {
-            let held = summary_of(&mut tx, id(summary)).await?;
-            if held.is_none_or(|held| at(&held) <= at(summary)) {
-                put_summary(&mut tx, summary).await?;
+    /// Reads lists and stores them. If an event has outdated them meanwhile they are read once more: they would bring back
+    /// what it took away.
+    async fn refresh<F>(&self, read: impl Fn() -> F) -> Result<(), Error>
+    where
+        F: Future<Output = Result<Lists, Error>>,
+    {
+        loop {
+            let before = self.outdated();
+            let lists = read().await?;
+            let mut connection = self.connection().await;
+            if self.outdated() != before {
+                continue;
             }
+            let mut tx = begin(&mut connection).await?;
+            put_rooms(&mut tx, &lists.rooms).await?;
+            put_blocked(&mut tx, &lists.blocked).await?;
+            return tx.commit().await.map_err(storage);
         }
-        let held: Vec<String> =
-            sqlx::query_scalar("SELECT room_id FROM rooms").fetch_all(&mut *tx).await.map_err(storage)?;
-        for room_id in held {
-            // One that the stream has told of since is not in the list, and yet the user is in it.
-            if rooms.iter().all(|summary| id(summary) != room_id) {
-                forget_unless_followed(&mut tx, &room_id).await?;
-            }
-        }
-        tx.commit().await.map_err(storage)
     }
+}
+
+/// Puts what the server has listed in place of what was held, unless events have told something newer meanwhile.
+async fn put_rooms(tx: &mut Tx<'_>, rooms: &[RoomSummary]) -> Result<(), Error> {
+    for summary in rooms {
+        let held = summary_of(tx, id(summary)).await?;
+        if held.is_none_or(|held| at(&held) <= at(summary)) {
+            put_summary(tx, summary).await?;
+        }
+    }
+    let held: Vec<String> =
+        sqlx::query_scalar("SELECT room_id FROM rooms").fetch_all(&mut **tx).await.map_err(storage)?;
+    for room_id in held {
+        // One that the stream has told of since is not in the list, and yet the user is in it.
+        if rooms.iter().all(|summary| id(summary) != room_id) {
+            forget_unless_followed(tx, &room_id).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn forget_unless_followed(tx: &mut Tx<'_>, room_id: &str) -> Result<(), Error> {
@@ -135,14 +165,11 @@ pub(super) async fn summary_of(tx: &mut Tx<'_>, room_id: &str) -> Result<Option<
 async fn put_summary(tx: &mut Tx<'_>, summary: &RoomSummary) -> Result<(), Error> {
     let activity = summary.room.as_ref().and_then(|room| room.last_activity_at).unwrap_or_default();
     let nanos = activity.seconds.saturating_mul(1_000_000_000).saturating_add(activity.nanos.into());
-    sqlx::query("INSERT OR REPLACE INTO rooms (room_id, last_activity, summary) VALUES ($1, $2, $3)")
+    let query = sqlx::query("INSERT OR REPLACE INTO rooms (room_id, last_activity, summary) VALUES ($1, $2, $3)")
         .bind(id(summary))
         .bind(nanos)
-        .bind(summary.encode_to_vec())
-        .execute(&mut **tx)
-        .await
-        .map(drop)
-        .map_err(storage)
+        .bind(summary.encode_to_vec());
+    run(tx, query).await.map(drop)
 }
 
 fn id(summary: &RoomSummary) -> &str {
@@ -151,4 +178,66 @@ fn id(summary: &RoomSummary) -> &str {
 
 fn at(summary: &RoomSummary) -> u64 {
     summary.room.as_ref().map_or(0, |room| room.last_position)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use relay_proto::chat::v1::{ResumeVerdict, RoomResume};
+
+    use super::*;
+    use crate::{Event, Unread};
+
+    fn lists(rooms: &[&str], blocked: &[&str]) -> Lists {
+        let room = |id: &&str| Room { room_id: (*id).to_owned(), ..Room::default() };
+        let rooms = rooms.iter().map(|id| RoomSummary { room: Some(room(id)), ..RoomSummary::default() }).collect();
+        Lists { rooms, blocked: Arc::new(blocked.iter().map(|id| (*id).to_owned()).collect()) }
+    }
+
+    fn left(room_id: &str) -> Event {
+        let verdict = ResumeVerdict::Left.into();
+        Event::Resumed(RoomResume { room_id: room_id.to_owned(), verdict, ..RoomResume::default() })
+    }
+
+    fn removed(room_id: &str, user_id: &str) -> Event {
+        let kind = RoomEventKind::MemberLeft { user_id: user_id.to_owned(), banned: false };
+        let (room_id, actor_id) = (room_id.to_owned(), "ben".to_owned());
+        Event::Room(RoomEvent { room_id, position: 9, occurred_at: None, actor_id, kind })
+    }
+
+    fn unblocked(user_id: &str) -> Event {
+        Event::Block { user_id: user_id.to_owned(), blocked: false }
+    }
+
+    /// Refreshes while an event comes between the reading of old lists and their arrival. Answers with the rooms and blocks
+    /// that are stored then, and how often the lists were read.
+    async fn refreshed(event: Event) -> (Vec<String>, Vec<String>, u32) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("ana.db")).await.unwrap();
+        let reads = Cell::new(0);
+        let read = || async {
+            reads.set(reads.get() + 1);
+            if reads.get() > 1 {
+                return Ok(lists(&["b"], &["dan"]));
+            }
+            let mut unread = Unread::restore("ana".into(), Vec::new());
+            store.apply(std::slice::from_ref(&event), &mut unread, 10).await?;
+            Ok(lists(&["a", "b"], &["dan", "eve"]))
+        };
+        store.refresh(read).await.unwrap();
+        let rooms = store.rooms().await.unwrap();
+        let blocked = store.blocked().await.unwrap().into_iter().collect();
+        (rooms.iter().map(|summary| id(summary).to_owned()).collect(), blocked, reads.get())
+    }
+
+    #[tokio::test]
+    async fn lists_that_an_event_has_outdated_are_read_again() {
+        for event in [left("a"), removed("a", "ana"), unblocked("eve")] {
+            let said = format!("{event:?}");
+            assert_eq!(refreshed(event).await, (vec!["b".to_owned()], vec!["dan".to_owned()], 2), "{said}");
+        }
+        // What happens to others does not.
+        assert_eq!(refreshed(removed("a", "ben")).await.2, 1);
+    }
 }

@@ -3,13 +3,17 @@
 use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use sqlx::{
     ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, Transaction,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    query::Query,
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::{sync::Mutex, sync::MutexGuard, time::Instant};
 use uuid::Uuid;
@@ -36,6 +40,8 @@ struct Inner {
     connection: Mutex<SqliteConnection>,
     /// Names the device's lanes. Made once, kept in the file.
     device_id: String,
+    /// Counts events that lists read before them do not know. Changed and compared with the connection at hand.
+    outdated: AtomicU64,
     _lock: File,
 }
 
@@ -56,11 +62,26 @@ impl Store {
             .busy_timeout(PATIENCE);
         let mut connection = options.connect().await.map_err(storage)?;
         let device_id = set_up(&mut connection).await?;
-        Ok(Self(Arc::new(Inner { path, connection: Mutex::new(connection), device_id, _lock: lock })))
+        Ok(Self(Arc::new(Inner {
+            path,
+            connection: Mutex::new(connection),
+            device_id,
+            outdated: AtomicU64::new(0),
+            _lock: lock,
+        })))
     }
 
     pub(super) fn device_id(&self) -> &str {
         &self.0.device_id
+    }
+
+    /// How often lists of the server have been outdated: one that was read at another count is not to be stored.
+    pub(super) fn outdated(&self) -> u64 {
+        self.0.outdated.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn outdates_lists(&self) {
+        self.0.outdated.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) async fn connection(&self) -> MutexGuard<'_, SqliteConnection> {
@@ -71,6 +92,11 @@ impl Store {
 /// Begins a transaction. Dropped without a commit, it leaves nothing behind.
 pub(super) async fn begin(connection: &mut SqliteConnection) -> Result<Tx<'_>, Error> {
     connection.begin_with("BEGIN IMMEDIATE").await.map_err(storage)
+}
+
+/// Runs a statement. Answers how many rows it has changed.
+pub(super) async fn run(tx: &mut Tx<'_>, query: Query<'_, Sqlite, SqliteArguments>) -> Result<u64, Error> {
+    query.execute(&mut **tx).await.map(|done| done.rows_affected()).map_err(storage)
 }
 
 /// Makes the tables, and answers with the device's id.
@@ -88,12 +114,9 @@ async fn set_up(connection: &mut SqliteConnection) -> Result<String, Error> {
 
 /// A word about the file itself: the one that is there, or else this one from now on.
 pub(super) async fn meta(tx: &mut Tx<'_>, name: &str, value: String) -> Result<String, Error> {
-    sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-        .bind(name)
-        .bind(value)
-        .execute(&mut **tx)
-        .await
-        .map_err(storage)?;
+    let query =
+        sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING").bind(name).bind(value);
+    run(tx, query).await?;
     sqlx::query_scalar("SELECT value FROM meta WHERE name = $1").bind(name).fetch_one(&mut **tx).await.map_err(storage)
 }
 

@@ -190,7 +190,7 @@ const DELIVERED: &str = "CASE WHEN p.delivered_seq > me.delivered_seq THEN p.del
 const READ: &str = "CASE WHEN p.read_seq > me.read_seq THEN p.read_seq ELSE me.read_seq END";
 
 /// The cursors of a room's members after a user id, by user id, with what waits; only of those who have read up to
-/// `min_read`.
+/// `min_read`, and were members then.
 pub(in crate::chat) async fn list(
     db: &Db,
     room: &RoomKey,
@@ -204,7 +204,8 @@ pub(in crate::chat) async fn list(
     let statement = format!(
         "{with} SELECT me.user_id, {DELIVERED}, {READ} FROM members me LEFT JOIN waiting p ON p.user_id = me.user_id \
          WHERE me.project_id = {project} AND me.room_id = {id} AND me.user_id > {after_id} \
-           AND (me.read_seq >= {least} OR p.read_seq >= {least}) ORDER BY me.user_id LIMIT {most}"
+           AND (me.read_seq >= {least} OR p.read_seq >= {least}) AND (me.joined_seq < {least} OR {least} = 0) \
+         ORDER BY me.user_id LIMIT {most}"
     );
     args.push(&room.project);
     args.push(&room.room);
@@ -222,7 +223,8 @@ impl FromRow for Counts {
     }
 }
 
-/// How many of a room's members beside its sender have got a message, and read it; with what waits.
+/// How many of those who were members of its room beside its sender, and still are, have got a message, and read it; with
+/// what waits.
 pub(in crate::chat) async fn status(
     db: &Db,
     room: &RoomKey,
@@ -237,7 +239,7 @@ pub(in crate::chat) async fn status(
              COUNT(CASE WHEN me.delivered_seq >= {at} OR p.delivered_seq >= {at} THEN 1 END), \
              COUNT(CASE WHEN me.read_seq >= {at} OR p.read_seq >= {at} THEN 1 END) \
          FROM members me LEFT JOIN waiting p ON p.user_id = me.user_id \
-         WHERE me.project_id = {project} AND me.room_id = {id} AND me.user_id <> {own}"
+         WHERE me.project_id = {project} AND me.room_id = {id} AND me.user_id <> {own} AND me.joined_seq < {at}"
     );
     args.push(&room.project);
     args.push(&room.room);

@@ -355,8 +355,8 @@ pub(in crate::chat) async fn insert_member(
     last_sent_at: Option<Timestamp>,
 ) -> Result<()> {
     let statement = "INSERT INTO members \
-             (project_id, room_id, user_id, role, joined_at, muted_until, last_sent_at, delivered_seq, read_seq) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)";
+             (project_id, room_id, user_id, role, joined_at, muted_until, last_sent_at, delivered_seq, read_seq, joined_seq) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $8)";
     let args = by_room(room)
         .with(&member.user)
         .with(member.role.number())

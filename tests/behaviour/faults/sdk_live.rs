@@ -112,6 +112,41 @@ async fn every_device_counts_the_same_as_the_server_across_kills() {
     .await;
 }
 
+/// Waits until the server counts nothing as unread for the client's user.
+async fn all_read(client: &Client) {
+    eventually("the server to count nothing as unread", async || {
+        let state = client.get_room("general").await.unwrap().state.unwrap();
+        state.last_seq > 0 && state.unread_count == 0 && state.unread_mention_seqs.is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_the_user_wrote_on_another_device_is_read_again_after_a_kill() {
+    // Cursors wait in the memory of one node, and are lost with it.
+    let mut server = Server::alone(&[("chat.receipt_interval", "1m")]);
+    general(&server).await;
+    let ana = server.sdk("ana");
+    let mut events = open(&ana).await;
+    let positions = events.positions().clone();
+    let gone = server.sdk("ana");
+    gone.send(OutgoingMessage::text("general", "hi @room").mention_room()).await.unwrap();
+    until(&mut events, |event| matches!(event, Event::Room(_))).await;
+    server.kill();
+    server.restart();
+    until(&mut events, |event| matches!(event, Event::CaughtUp)).await;
+    all_read(&ana).await;
+
+    // A program that has seen nothing of it is told by the replay.
+    drop((events, ana, gone));
+    server.kill();
+    server.restart();
+    let ana = server.sdk("ana");
+    let mut events = ana.events_from(positions);
+    until(&mut events, |event| matches!(event, Event::CaughtUp)).await;
+    all_read(&ana).await;
+}
+
 fn counted(room: &UnreadRoom) -> (u64, Vec<u64>) {
     (room.unread_count(), room.unread_mentions().collect())
 }

@@ -196,3 +196,20 @@ async fn a_file_of_one_user_is_not_fed_with_the_events_of_another() {
     assert_eq!(error.kind(), relay_sdk::ErrorKind::Storage);
     assert!(events.next().await.is_none());
 }
+
+#[tokio::test]
+async fn a_message_that_was_written_before_it_came_to_the_outbox_holds_up_nothing_behind_it() {
+    let server = Server::with(&[("chat.lane_wait", "1m")]);
+    general(&server).await;
+    let (device, ana) = (Device::new(), server.sdk("ana"));
+    let offline = device.start(&server).await;
+    let known = message("b");
+    ana.send(known.clone()).await.unwrap();
+    for message in [message("a"), known, message("c")] {
+        offline.outbox().send(message).await.unwrap();
+    }
+    all_sent(offline.outbox()).await;
+    let listed = listed(&ana).await;
+    assert_eq!(texts(&listed), ["b", "a", "c"]);
+    assert_eq!(listed[2].lane.as_ref().map(|place| (place.client_seq, place.missing_before)), Some((3, 0)));
+}

@@ -1,7 +1,8 @@
 //! Who has read what: the status of a message, and the cursors of a room.
 
 use relay_proto::chat::v1::{
-    self as wire, GetMessageRequest, ListReceiptsRequest, MemberRole, MessageState, RemoveMemberRequest, RoomKind,
+    self as wire, GetMessageRequest, JoinRoomRequest, LeaveRoomRequest, ListReceiptsRequest, MemberRole, MessageState,
+    RemoveMemberRequest, RoomKind,
 };
 use tonic::Code;
 
@@ -21,6 +22,16 @@ async fn becomes(clients: &Clients, room: &str, seq: u64, expected: (MessageStat
     eventually(&format!("{expected:?}"), same).await;
 }
 
+/// The list of who has read a message comes to name this user alone.
+async fn only_read_by(clients: &Clients, room: &str, seq: u64, user: &str) {
+    let listed = async || {
+        let request = ListReceiptsRequest { min_read_seq: seq, ..list(room) };
+        let page = clients.chat.clone().list_receipts(request).await.unwrap().into_inner();
+        page.receipts.iter().map(|receipt| receipt.user_id.as_str()).eq([user])
+    };
+    eventually("the list of who has read it", listed).await;
+}
+
 #[tokio::test]
 async fn a_message_is_delivered_and_read_when_the_last_of_a_group_has_it() {
     use MessageState::{Delivered, Read, Sent};
@@ -31,7 +42,8 @@ async fn a_message_is_delivered_and_read_when_the_last_of_a_group_has_it() {
     assert_eq!(status(&mut ana, "r", 1).await, (Sent, 0, 0, 0));
     ana.add("r", "ben", MemberRole::Member).await;
     ana.add("r", "cy", MemberRole::ReadOnly).await;
-    assert_eq!(status(&mut ana, "r", 1).await, (Read, 2, 2, 2), "who joins has read what was before");
+    assert_eq!(status(&mut ana, "r", 1).await, (Sent, 0, 0, 0), "who joins later was not sent it");
+    only_read_by(&ana, "r", 1, "ana").await;
     assert_eq!(ana.say("r", "to both").await.seq, 2);
     assert_eq!(status(&mut ana, "r", 2).await, (Sent, 0, 0, 2));
     get(&mut ben, "r", 2).await;
@@ -44,6 +56,22 @@ async fn a_message_is_delivered_and_read_when_the_last_of_a_group_has_it() {
     let removed = RemoveMemberRequest { room_id: "r".into(), user_id: "cy".into() };
     ana.rooms.remove_member(removed).await.unwrap();
     becomes(&ana, "r", 2, (Read, 1, 1, 1)).await;
+}
+
+#[tokio::test]
+async fn who_leaves_and_joins_again_has_not_read_what_came_meanwhile() {
+    let server = Server::with(&[SOON]);
+    let (mut ana, mut ben) = (server.user("ana").await, server.user("ben").await);
+    ana.create_room("r", RoomKind::Public, &["ben"]).await;
+    ana.say("r", "1").await;
+    ben.rooms.leave_room(LeaveRoomRequest { room_id: "r".into() }).await.unwrap();
+    ana.say("r", "2").await;
+    ben.rooms.join_room(JoinRoomRequest { room_id: "r".into() }).await.unwrap();
+    for seq in [1, 2] {
+        assert_eq!(status(&mut ana, "r", seq).await, (MessageState::Sent, 0, 0, 0));
+        only_read_by(&ana, "r", seq, "ana").await;
+    }
+    assert_eq!(state(&mut ben, "r").await.unread_count, 0);
 }
 
 #[tokio::test]
