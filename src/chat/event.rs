@@ -53,10 +53,7 @@ impl Event {
         EVENT_WEIGHT
             + match &self.body {
                 EventBody::MessageCreated(message) | EventBody::MessageEdited(message) => message.content.weight(),
-                EventBody::RoomUpdated(room) => {
-                    let metadata = room.metadata.iter().map(|(key, value)| key.len() + value.len());
-                    room.title.len() + room.description.len() + metadata.sum::<usize>()
-                }
+                EventBody::RoomUpdated(room) => room.weight(),
                 EventBody::MessageDeleted { reason, .. } => reason.len(),
                 _ => 0,
             }

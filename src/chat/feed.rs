@@ -167,12 +167,13 @@ impl Feed {
         Ok(session)
     }
 
-    /// Lets the session watch who is there, beside what else it waits for.
+    /// Lets the session watch who is there, and tells it beside what else it waits for.
     fn watch(self: &Arc<Self>, session: &Arc<Session>, rooms: Vec<RoomId>) {
-        if !rooms.is_empty() {
+        let watched = self.presence.watch_at_opening(session, rooms);
+        if !watched.is_empty() {
             let (feed, session) = (self.clone(), session.clone());
             // What failed was logged, and is told later.
-            self.tasks.spawn(async move { drop(feed.presence.watch(&session, rooms).await) });
+            self.tasks.spawn(async move { drop(feed.presence.tell_watched(&session, watched).await) });
         }
     }
 

@@ -25,9 +25,6 @@ use crate::{
     id::{RoomId, RoomKey, UserId, UserKey},
 };
 
-/// The most bytes of content on one page.
-const MAX_PAGE_BYTES: usize = 1 << 20;
-
 /// A page that begins further than this from the newest message is read from the database.
 const HOT_SEQS: u64 = 1_000;
 
@@ -254,14 +251,11 @@ async fn with_reactions(db: &Db, room: &RoomKey, messages: Vec<Message>, caller:
 
 /// How many of these fit on a page; at least one.
 fn fitting(items: &[Reacted]) -> usize {
-    let mut bytes = 0;
-    let fits = items.iter().take_while(|(message, reactions)| {
+    page::fitting(items, |(message, reactions)| {
         let users = reactions.iter().flat_map(|r| &r.users).map(|user| user.as_str().len());
         let emoji = reactions.iter().map(|r| r.emoji.len());
-        bytes += message.content.weight() + users.sum::<usize>() + emoji.sum::<usize>();
-        bytes <= MAX_PAGE_BYTES
-    });
-    fits.count().max(1)
+        message.content.weight() + users.sum::<usize>() + emoji.sum::<usize>()
+    })
 }
 
 fn not_found(seq: u64) -> Error {

@@ -14,6 +14,8 @@ use crate::{
 /// The longest token that is looked at.
 const MAX_TOKEN_BYTES: usize = 1_024;
 const MAC_BYTES: usize = 16;
+/// The most bytes of content on one page: few enough that every client takes it.
+const MAX_BYTES: usize = 1 << 20;
 /// Parts of a token, and of the list it is for, are joined by a character that no id has.
 const SEPARATOR: &str = "\u{1f}";
 
@@ -103,6 +105,16 @@ pub(super) fn user(place: &[String]) -> Result<Option<UserId>> {
         [user] => UserId::parse(user, "page_token").map(Some).map_err(|_| invalid()),
         _ => Err(invalid()),
     }
+}
+
+/// How many of these, which weigh so much, fit on a page; at least one.
+pub(super) fn fitting<T>(items: &[T], weight: impl Fn(&T) -> usize) -> usize {
+    let mut bytes = 0;
+    let fits = items.iter().take_while(|item| {
+        bytes += weight(item);
+        bytes <= MAX_BYTES
+    });
+    fits.count().max(1)
 }
 
 /// The token was not made here for this list.

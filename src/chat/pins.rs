@@ -17,7 +17,8 @@ use crate::{
     id::{RoomId, RoomKey, UserId, UserKey},
 };
 
-/// The most pinned messages of a room.
+/// The most pinned messages of a room: they are listed at once, and as large as messages may be they stay below the 4 MiB that
+/// clients take.
 const MAX_PINS: i64 = 50;
 
 /// A pinned message.

@@ -55,17 +55,30 @@ impl Renewals {
         match self.ask(user, name, question).await {
             Some(true) => Ok(()),
             Some(false) => Err(ending()),
-            None if !matches!(self.bus.health(), Health::Down | Health::Deaf) => {
-                Err(Error::new(Reason::SessionNotFound, "the caller has no such stream"))
-            }
             None => {
-                let message = "the stream is not on this node, and the others cannot be asked now";
-                Err(Error::retryable(Reason::SessionNotFound, message, Duration::from_secs(1)))
+                self.reachable()?;
+                Err(Error::new(Reason::SessionNotFound, "the caller has no such stream"))
             }
         }
     }
 
+    /// Whether what is to be done to sessions that are not here gets to their nodes, as far as is known.
+    ///
+    /// # Errors
+    /// SESSION_NOT_FOUND, to be tried again.
+    pub(super) fn reachable(&self) -> Result<()> {
+        match self.bus.health() {
+            Health::Down | Health::Deaf => {
+                let message = "streams on other nodes than this one cannot be reached now";
+                Err(Error::retryable(Reason::SessionNotFound, message, Duration::from_secs(1)))
+            }
+            Health::Alone | Health::Silent | Health::Up => Ok(()),
+        }
+    }
+
     async fn ask(&self, user: &UserKey, name: Uuid, question: Bulletin) -> Option<bool> {
+        // It goes after the channel's end, also when the caller hangs up.
+        let _asking = Asking { renewals: self, name };
         let (answer, answered) = oneshot::channel();
         {
             let mut waiting = self.waiting.lock();
@@ -75,10 +88,7 @@ impl Renewals {
             waiting.entry(name).or_default().push(answer);
         }
         self.bus.publish(&names::of_user(user), question.encode(self.node), false);
-        // The channel's end is dropped with it: what nobody waits for any more is known by that.
-        let answered = timeout(PATIENCE, answered).await;
-        self.forget(name);
-        answered.ok()?.ok()
+        timeout(PATIENCE, answered).await.ok()?.ok()
     }
 
     /// Drops what nobody waits for any more.
@@ -114,6 +124,71 @@ impl Renewals {
     }
 }
 
+/// A question that somebody waits for. Dropped after its channel's end, by which it is known that nobody does any more.
+struct Asking<'r> {
+    renewals: &'r Renewals,
+    name: Uuid,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.renewals.forget(self.name);
+    }
+}
+
 fn ending() -> Error {
     Error::new(Reason::SessionNotFound, "the stream is ending")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use bytes::Bytes;
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::{
+        bus::Channel,
+        id::{ProjectId, UserId},
+    };
+
+    /// A bus on which nobody answers.
+    struct Nobody;
+
+    impl Bus for Nobody {
+        fn watch(&self, _: Channel) {}
+        fn unwatch(&self, _: &Channel) {}
+        fn publish(&self, _: &Channel, _: Bytes, _: bool) {}
+        fn forget(&self, _: &Channel) {}
+
+        fn recent<'a>(&'a self, _: &'a Channel) -> BoxFuture<'a, Result<Vec<Bytes>>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn health(&self) -> Health {
+            Health::Up
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_of_a_question_whose_caller_hung_up() {
+        let renewals = Renewals::new(NodeId::nil(), Arc::new(Nobody));
+        let user = UserKey { project: ProjectId::stored("p".into()), user: UserId::stored("ana".into()) };
+        let [same, other] = [Uuid::from_u128(1), Uuid::from_u128(2)];
+        let ask = |name| {
+            let question = Bulletin::Renewed { session: name, renewed: true };
+            Box::pin(renewals.ask(&user, name, question))
+        };
+        let mut all = [ask(same), ask(same), ask(other)];
+        for question in &mut all {
+            assert_eq!(futures_util::poll!(question), Poll::Pending);
+        }
+        let [first, second, third] = all;
+        drop((first, third));
+        assert_eq!(renewals.waiting.lock().len(), 1, "somebody else asks the same");
+        renewals.answered(same, true);
+        assert_eq!(second.await, Some(true));
+        assert!(renewals.waiting.lock().is_empty());
+    }
 }

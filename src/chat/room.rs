@@ -140,6 +140,19 @@ impl Room {
     pub fn other(&self, caller: &UserId) -> Option<&UserId> {
         self.pair.as_ref().map(|(a, b)| if a == caller { b } else { a })
     }
+
+    /// About how many bytes it takes.
+    pub fn weight(&self) -> usize {
+        let metadata = self.metadata.iter().map(|(key, value)| key.len() + value.len());
+        self.title.len() + self.description.len() + metadata.sum::<usize>()
+    }
+}
+
+impl RoomSummary {
+    /// About how many bytes it takes.
+    pub fn weight(&self) -> usize {
+        self.room.weight() + self.last_message.as_ref().map_or(0, |message| message.content.weight())
+    }
 }
 
 impl Profile {

@@ -91,7 +91,8 @@ impl Chat {
             RoomScope::Joined => store::rooms::list_joined(self.db(), caller, after.as_ref(), limit + 1).await?,
             RoomScope::Public => store::rooms::list_public(self.db(), caller, after.as_ref(), limit + 1).await?,
         };
-        let page = Page::cut(rooms, limit, |last| {
+        let fits = page::fitting(&rooms, RoomSummary::weight).min(limit);
+        let page = Page::cut(rooms, fits, |last| {
             self.pages().seal(&list, &[&last.room.last_activity_at.0.to_string(), last.room.id.as_str()])
         });
         let Page { items, next_page_token } = page;

@@ -58,6 +58,10 @@ pub(super) struct Follows {
     pub(super) opening: Option<Opening>,
     /// Those that it watches; it may have lost some of them since.
     pub(super) watched: Box<[Topic]>,
+    /// What its opening asked to watch was seen to.
+    pub(super) has_watched: bool,
+    /// What its client asked to watch before that.
+    pub(super) early: Option<Vec<Topic>>,
     /// The session is over, and follows nothing any more.
     pub(super) closed: bool,
 }

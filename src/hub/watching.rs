@@ -2,13 +2,28 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Hub, Session, State, Topic};
+use super::{Hub, Session, State, Topic, session::Follows};
 
 impl Hub {
     /// Lets a session watch those of the topics that it follows, in place of what it watched before. Answers which. It ends
     /// with the following.
     pub fn watch(&self, session: &Session, topics: Vec<Topic>) -> Vec<Topic> {
         let mut follows = session.follows.lock();
+        if !follows.has_watched {
+            follows.early = Some(topics.clone());
+        }
+        self.replace_watched(session, &mut follows, topics)
+    }
+
+    /// The same as its opening asked for; what its client has asked for since counts instead.
+    pub fn watch_at_opening(&self, session: &Session, topics: Vec<Topic>) -> Vec<Topic> {
+        let mut follows = session.follows.lock();
+        follows.has_watched = true;
+        let topics = follows.early.take().unwrap_or(topics);
+        self.replace_watched(session, &mut follows, topics)
+    }
+
+    fn replace_watched(&self, session: &Session, follows: &mut Follows, topics: Vec<Topic>) -> Vec<Topic> {
         let before = std::mem::take(&mut follows.watched);
         for topic in &before {
             self.set_watching(session, topic, false);

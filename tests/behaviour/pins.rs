@@ -3,7 +3,7 @@
 use relay_proto::chat::v1::{self as wire, MemberRole, RoomKind, room_event::Event};
 use tonic::{Code, Response, Status};
 
-use crate::support::{Clients, Server, Stream, error_of};
+use crate::support::{Clients, Server, Stream, error_of, message};
 
 async fn pin(clients: &mut Clients, room: &str, seq: u64) -> Result<Response<wire::PinMessageResponse>, Status> {
     clients.chat.pin_message(wire::PinMessageRequest { room_id: room.into(), seq }).await
@@ -133,4 +133,37 @@ async fn a_room_has_at_most_fifty_pinned_messages() {
     unpin(&mut ana, "r", 7).await.unwrap();
     pin(&mut ana, "r", 51).await.unwrap();
     assert_eq!(seqs(&pinned(&mut ana, "r").await)[0], 51);
+}
+
+#[tokio::test]
+async fn fifty_pinned_messages_as_large_as_they_may_be_are_listed() {
+    let server = Server::start();
+    let mut ana = server.user("ana").await;
+    let users: Vec<String> = (0..50).map(|n| format!("{n:0>128}")).collect();
+    ana.create_room("r", RoomKind::Private, &users.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let attachment = wire::Attachment {
+        url: format!("https://{:a<2040}", ""),
+        name: "n".repeat(255),
+        mime_type: format!("image/{:a<121}", ""),
+        size_bytes: (1 << 53) - 1,
+    };
+    let mention = |(n, user): (usize, &String)| {
+        let target = Some(wire::mention::Target::UserId(user.clone()));
+        wire::Mention { offset: 32_000 + 2 * n as u32, length: 1, target }
+    };
+    for seq in 1..=50 {
+        let request = wire::SendMessageRequest {
+            content_type: format!("text/{:a<122}", ""),
+            metadata: (0..16).map(|n| (format!("{n:0>64}"), "v".repeat(512))).collect(),
+            attachments: vec![attachment.clone(); 10],
+            mentions: users.iter().enumerate().map(mention).collect(),
+            ..message("r", &"t".repeat(32 * 1024))
+        };
+        ana.chat.send_message(request).await.unwrap();
+        pin(&mut ana, "r", seq).await.unwrap();
+    }
+    let listed = pinned(&mut ana, "r").await;
+    let bytes: usize = listed.iter().map(prost::Message::encoded_len).sum();
+    assert_eq!(listed.len(), 50);
+    assert!(bytes > 3_600_000, "it is near what clients take: {bytes}");
 }

@@ -1,9 +1,11 @@
 //! Relay on PostgreSQL: how it opens the database, what it asks of it, and what becomes of messages when that goes away.
 
+mod hang_up;
 mod keys;
 mod opening;
 mod plans;
 mod replica;
+mod search;
 mod tls;
 
 use std::{

@@ -254,6 +254,38 @@ async fn the_public_list_has_all_public_rooms_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_page_of_large_rooms_ends_before_it_is_too_large_for_clients() {
+    const ROOMS: usize = 100;
+    let server = Server::start();
+    let (ana, mut ben) = (server.user("ana").await, server.user("ben").await);
+    let names: Vec<String> = (0..ROOMS).map(|n| format!("r{n}")).collect();
+    let create = |name: &String| CreateRoomRequest {
+        room_id: name.clone(),
+        kind: RoomKind::Public.into(),
+        description: "d".repeat(4_096),
+        metadata: (0..16).map(|n| (n.to_string(), "v".repeat(512))).collect(),
+        ..CreateRoomRequest::default()
+    };
+    let fill = names.iter().map(|name| {
+        let mut ana = ana.clone();
+        async move {
+            ana.rooms.create_room(create(name)).await.unwrap();
+            ana.say(name, &"t".repeat(32 * 1024)).await
+        }
+    });
+    join_all(fill).await;
+    let all: HashSet<String> = names.iter().cloned().collect();
+    for (clients, scope, pages) in [(&mut ana.clone(), RoomScope::Joined, 4), (&mut ben, RoomScope::Public, 2)] {
+        let first = ListRoomsRequest { page_size: 200, page_token: String::new(), scope: scope.into() };
+        let first = clients.rooms.list_rooms(first).await.unwrap().into_inner();
+        assert!((ROOMS / (2 * pages)..ROOMS).contains(&first.rooms.len()), "{} rooms", first.rooms.len());
+        let listed = ids(&list(clients, scope, 200).await);
+        assert_eq!(listed.len(), ROOMS, "each once");
+        assert_eq!(listed.into_iter().collect::<HashSet<_>>(), all);
+    }
+}
+
+#[tokio::test]
 async fn joining_and_leaving_again_change_nothing() {
     let server = Server::start();
     let (mut ana, mut ben) = (server.user("ana").await, server.user("ben").await);

@@ -229,6 +229,73 @@ async fn who_was_muted_or_blocked_may_not_type_either() {
     }
 }
 
+/// Types on and on until that is refused; answers why.
+async fn refused_at_last(typist: &mut Stream, room: &str) -> &'static str {
+    let mut pace = interval(Duration::from_millis(200));
+    let type_on = async {
+        loop {
+            pace.tick().await;
+            typist.send("on", Up::SetTyping(set(room, true))).await;
+            match typist.reply("on").await {
+                Outcome::Done(_) => {}
+                Outcome::Error(error) => return error.reason().as_str_name(),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    within("a refusal", type_on).await
+}
+
+#[tokio::test]
+async fn who_is_muted_demoted_or_blocked_while_typing_is_refused_and_stops() {
+    let server = Server::with(&[("chat.typing_timeout", "900ms")]);
+    let mut ana = server.user("ana").await;
+    let request = wire::GetDirectRoomRequest { user_id: "dee".into() };
+    let direct = ana.rooms.get_direct_room(request).await.unwrap().into_inner().room.unwrap().room.unwrap().room_id;
+    let (mut ana, mut of_ana) = room(&server, &["ben", "cy"]).await;
+    let seconds = i64::try_from(jsonwebtoken::get_current_timestamp()).unwrap() + 60;
+    let muted_until = Some(prost_types::Timestamp { seconds, nanos: 0 });
+    for (user, room, reason) in [
+        ("ben", "general", "ERROR_REASON_MEMBER_MUTED"),
+        ("cy", "general", "ERROR_REASON_ROLE_INSUFFICIENT"),
+        ("dee", &*direct, "ERROR_REASON_USER_BLOCKED"),
+    ] {
+        let (_, mut typist) = stream_of(&server, user).await;
+        typist.send("", Up::SetTyping(set(room, true))).await;
+        let told = typing(&mut of_ana).await;
+        assert_eq!((told.room_id.as_str(), told.user_ids), (room, vec![user.to_owned()]));
+        let (room_id, user_id) = (room.to_owned(), user.to_owned());
+        if user == "ben" {
+            ana.moderation.mute_member(wire::MuteMemberRequest { room_id, user_id, muted_until }).await.unwrap();
+        } else if user == "cy" {
+            let role = MemberRole::ReadOnly.into();
+            ana.rooms.update_member(wire::UpdateMemberRequest { room_id, user_id, role }).await.unwrap();
+        } else {
+            ana.moderation.block_user(wire::BlockUserRequest { user_id }).await.unwrap();
+        }
+        assert_eq!(refused_at_last(&mut typist, room).await, reason);
+        let told = typing(&mut of_ana).await;
+        assert_eq!((told.room_id.as_str(), told.count), (room, 0));
+    }
+}
+
+#[tokio::test]
+async fn who_goes_on_typing_is_looked_up_once_in_each_timeout() {
+    let server = Server::alone(&[("chat.typing_timeout", "1m")]);
+    let (_ana, mut of_ana) = room(&server, &[]).await;
+    of_ana.send("first", Up::SetTyping(set("general", true))).await;
+    of_ana.reply("first").await;
+    // What else the node reads by itself comes now and then.
+    let before = server.metric("relay_database_reads_total").await;
+    for _ in 0..200 {
+        of_ana.send("", Up::SetTyping(set("general", true))).await;
+    }
+    of_ana.send("last", Up::SetTyping(set("general", true))).await;
+    of_ana.reply("last").await;
+    let reads = server.metric("relay_database_reads_total").await - before;
+    assert!(reads < 100.0, "{reads} reads");
+}
+
 #[tokio::test]
 async fn a_word_is_answered_only_if_it_asks_for_it() {
     let server = Server::start();

@@ -21,8 +21,6 @@ use crate::{
 const MAX_COMMENT_BYTES: usize = 2_048;
 /// The most open reports of one user.
 const MAX_OPEN: i64 = 1_000;
-/// The most bytes of messages on one page.
-const MAX_PAGE_BYTES: usize = 1 << 20;
 
 /// What is wrong with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +139,8 @@ impl Chat {
             _ => return Err(page::invalid()),
         };
         let reports = store::reports::list(self.db(), project, resolved, before, limit + 1).await?;
-        let fits = fitting(&reports).min(limit);
+        let weight = |report: &Report| report.message.content.weight() + report.comment.len();
+        let fits = page::fitting(&reports, weight).min(limit);
         Ok(Page::cut(reports, fits, |last| self.pages().seal(&list, &[&last.id.to_string()])))
     }
 
@@ -164,14 +163,4 @@ impl Chat {
 fn check_words(field: &str, text: &str) -> Result<()> {
     at_most(field, text.len(), MAX_COMMENT_BYTES)?;
     no_nul(field, text)
-}
-
-/// How many of these fit on a page; at least one.
-fn fitting(reports: &[Report]) -> usize {
-    let mut bytes = 0;
-    let fits = reports.iter().take_while(|report| {
-        bytes += report.message.content.weight() + report.comment.len();
-        bytes <= MAX_PAGE_BYTES
-    });
-    fits.count().max(1)
 }

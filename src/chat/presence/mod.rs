@@ -60,6 +60,9 @@ const COME_BACK: Duration = Duration::from_secs(10);
 /// Words of other nodes that wait.
 const HEARD: usize = 1_024;
 
+/// Status texts that are written and told at once.
+const SETTING: usize = 16;
+
 /// What presence is like.
 #[derive(Clone, Copy, Debug)]
 pub struct PresenceOptions {
@@ -107,6 +110,8 @@ pub struct Presence {
     dirty: Mutex<Dirty>,
     /// One transaction at a time: the database's few connections for writing are there for messages, too.
     writing: Semaphore,
+    /// Status texts that are being written and told.
+    setting: Arc<Semaphore>,
     /// The node is on its way out: its users are about to come back elsewhere, and who is there stays as it is.
     leaving: AtomicBool,
     looks: Looks,
@@ -141,6 +146,7 @@ impl Presence {
             clock,
             dirty: Mutex::default(),
             writing: Semaphore::new(1),
+            setting: Arc::new(Semaphore::new(SETTING)),
             leaving: AtomicBool::new(false),
             looks,
             watched: Mutex::default(),

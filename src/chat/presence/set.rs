@@ -1,6 +1,9 @@
 //! What callers ask for: who is there, and to be shown as they say.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use uuid::Uuid;
 
@@ -15,7 +18,7 @@ use crate::{
         store, topic,
     },
     error::{Error, Result},
-    hub::{Session, SessionId},
+    hub::{Session, SessionId, Topic},
     id::{RoomId, UserId, UserKey},
 };
 
@@ -78,14 +81,21 @@ impl Presence {
     /// Shows a user as they say: one of their sessions, or all of them.
     ///
     /// # Errors
-    /// FIELD_INVALID for a status text beyond its limits; SESSION_NOT_FOUND.
-    pub async fn set(&self, user: &UserKey, session: Option<SessionId>, change: PresenceChange) -> Result<()> {
+    /// FIELD_INVALID for a status text beyond its limits; SESSION_NOT_FOUND, to be tried again while other nodes cannot be
+    /// told.
+    pub async fn set(
+        self: &Arc<Self>,
+        user: &UserKey,
+        session: Option<SessionId>,
+        change: PresenceChange,
+    ) -> Result<()> {
         change.check()?;
         match (change.away, session) {
             (Some(away), Some(session)) => self.set_device(user, session, away).await?,
             (Some(away), None) => {
                 self.hub.set_all_away(user, away);
                 self.teller.tell_user(user, Notice::Devices { user: user.clone(), away });
+                self.renewals.reachable()?;
             }
             (None, _) => {}
         }
@@ -96,7 +106,7 @@ impl Presence {
     ///
     /// # Errors
     /// FIELD_INVALID for a status text beyond its limits.
-    pub async fn set_on(&self, session: &Session, change: PresenceChange) -> Result<()> {
+    pub async fn set_on(self: &Arc<Self>, session: &Session, change: PresenceChange) -> Result<()> {
         change.check()?;
         if let Some(away) = change.away {
             self.hub.set_away(session, away);
@@ -122,8 +132,21 @@ impl Presence {
         }
     }
 
-    async fn set_status(&self, user: &UserKey, status_text: Option<String>) -> Result<()> {
+    /// It runs by itself once it has begun: a caller that hangs up would end a transaction, and with it a connection, or leave
+    /// what was written untold.
+    async fn set_status(self: &Arc<Self>, user: &UserKey, status_text: Option<String>) -> Result<()> {
         let Some(text) = status_text else { return Ok(()) };
+        // Never closed. Who hangs up while others have their turn leaves nothing to do.
+        let turn = self.setting.clone().acquire_owned().await;
+        let (presence, user) = (self.clone(), user.clone());
+        let set = tokio::spawn(async move {
+            let _turn = turn;
+            presence.write_status(&user, text).await
+        });
+        set.await.map_err(|error| Error::internal(&error))?
+    }
+
+    async fn write_status(&self, user: &UserKey, text: String) -> Result<()> {
         let changed = {
             // Never closed.
             let _turn = self.writing.acquire().await;
@@ -144,9 +167,19 @@ impl Presence {
     /// # Errors
     /// STORAGE_UNAVAILABLE, OVERLOADED: who is there is told later.
     pub async fn watch(&self, session: &Session, rooms: Vec<RoomId>) -> Result<()> {
-        let topics = rooms.into_iter().map(|room| topic(&session.owner().room(room)));
-        self.watch_topics(session, topics.collect()).await
+        let watched = self.hub.watch(session, topics(session, rooms));
+        self.tell_watched(session, watched).await
     }
+
+    /// The same as the session's opening asked for, unless its client has asked for others since. Answers which it watches:
+    /// it is yet to be told who is there.
+    pub(in crate::chat) fn watch_at_opening(&self, session: &Session, rooms: Vec<RoomId>) -> Vec<Topic> {
+        self.hub.watch_at_opening(session, topics(session, rooms))
+    }
+}
+
+fn topics(session: &Session, rooms: Vec<RoomId>) -> Vec<Topic> {
+    rooms.into_iter().map(|room| topic(&session.owner().room(room))).collect()
 }
 
 /// Checks the rooms that a session wants to watch; `field` names them in the error.

@@ -168,12 +168,11 @@ impl Presence {
         State { key, frame: self.encoder.frame(&Frame::Presence(user.clone())), instead: None, kept: false }
     }
 
-    /// Lets a session watch those of these rooms that it follows, in place of those before, and tells it who is there.
+    /// Tells a session who is there, in rooms that it watches from now on.
     ///
     /// # Errors
     /// Those of the look-up; they are looked at again soon.
-    pub(in crate::chat) async fn watch_topics(&self, session: &Session, topics: Vec<Topic>) -> Result<()> {
-        let mut topics = self.hub.watch(session, topics);
+    pub(in crate::chat) async fn tell_watched(&self, session: &Session, mut topics: Vec<Topic>) -> Result<()> {
         {
             let (mut watched, now) = (self.watched.lock(), Instant::now());
             for topic in &topics {

@@ -217,8 +217,24 @@ impl Indexer {
             let Some(first) = rooms.first() else { return Ok(()) };
             if first.seq.is_none() && !self.noted.lock().rooms.is_empty() {
                 tokio::time::sleep(began.elapsed() * REST).await;
+                rooms = self.with_noted(rooms);
             }
         }
+    }
+
+    /// Before what is unfinished, rooms that were noted meanwhile, as many as fit: else they would wait for a room that gets
+    /// messages faster than they are indexed.
+    fn with_noted(&self, unfinished: Vec<Wanted>) -> Vec<Wanted> {
+        let mut noted = self.noted.lock();
+        for wanted in &unfinished {
+            noted.rooms.remove(&wanted.room);
+        }
+        let space = ROOMS_TOGETHER.saturating_sub(unfinished.len());
+        let new: Vec<RoomKey> = noted.rooms.iter().take(space).cloned().collect();
+        for room in &new {
+            noted.rooms.remove(room);
+        }
+        new.into_iter().map(|room| Wanted { room, seq: None }).chain(unfinished).collect()
     }
 
     /// Indexes the next messages of these rooms in one transaction; answers the rooms that may have more. It waits for one

@@ -106,8 +106,11 @@ impl Chat {
         let parts = search.parts(caller);
         let list: Vec<&str> = parts.iter().map(String::as_str).collect();
         let place = self.pages().open(token, &list)?;
-        let rooms = self.searched_rooms(caller, search).await?;
-        self.bring_up(caller, &rooms).await?;
+        let mut rooms = self.searched_rooms(caller, search).await?;
+        if self.bring_up(caller, &rooms).await? {
+            // How new the newest is, now that all of it is indexed.
+            rooms = self.searched_rooms(caller, search).await?;
+        }
         let ids: Vec<RoomId> = rooms.iter().map(|room| room.room.clone()).collect();
         if ids.is_empty() {
             return Ok(Page { items: Vec::new(), next_page_token: None });
@@ -158,12 +161,16 @@ impl Chat {
         Ok(rooms)
     }
 
-    /// Has what was written before this call indexed.
-    async fn bring_up(&self, caller: &UserKey, rooms: &[Searched]) -> Result<()> {
+    /// Has what was written before this call indexed; answers whether anything was not.
+    async fn bring_up(&self, caller: &UserKey, rooms: &[Searched]) -> Result<bool> {
         let behind = rooms.iter().filter(|room| room.indexed_seq < room.last_seq);
         let behind: Vec<_> =
             behind.map(|room| (caller.room(room.room.clone()), room.indexed_seq, room.last_seq)).collect();
-        if behind.is_empty() { Ok(()) } else { self.indexer().reach(behind).await }
+        if behind.is_empty() {
+            return Ok(false);
+        }
+        self.indexer().reach(behind).await?;
+        Ok(true)
     }
 
     async fn newest(
@@ -178,7 +185,7 @@ impl Chat {
             [at, room, seq] => read_place(at, room, seq)?,
             _ => return Err(page::invalid()),
         };
-        let newest: Vec<Timestamp> = rooms.iter().map(newest_of).collect();
+        let newest: Vec<Timestamp> = rooms.iter().map(|room| room.newest_at).collect();
         match Walk::new(wanted, &newest, &before, messages_of(rooms)).newest(self.db(), limit).await? {
             Walked::Found(found) => Ok(found),
             Walked::TooFar(share) => {
@@ -197,7 +204,7 @@ impl Chat {
     ) -> Result<Results> {
         let number = |text: &str| text.parse::<i64>().map_err(|_| page::invalid());
         let (after, as_of) = match place {
-            [] => (None, rooms.iter().map(newest_of).max().unwrap_or(MAX_TIME)),
+            [] => (None, rooms.iter().map(|room| room.newest_at).max().unwrap_or(MAX_TIME)),
             [as_of, score, at, room, seq] => {
                 (Some((number(score)?, read_place(at, room, seq)?)), Timestamp(number(as_of)?))
             }
@@ -278,11 +285,6 @@ impl Search {
 /// How many messages the rooms have, about.
 fn messages_of(rooms: &[Searched]) -> u64 {
     rooms.iter().map(|room| room.last_seq).sum()
-}
-
-/// A moment that no indexed message of the room is after. While it was behind, nobody knew.
-fn newest_of(room: &Searched) -> Timestamp {
-    if room.indexed_seq < room.last_seq { MAX_TIME } else { room.newest_at }
 }
 
 fn read_place(at: &str, room: &str, seq: &str) -> Result<Place> {

@@ -1,6 +1,6 @@
 //! Searching: which rooms, which messages match, and what they say.
 
-use super::{index::name_term, messages, placeholders};
+use super::{index::name_term, look_up, messages, placeholders};
 use crate::{
     chat::{
         message::Message,
@@ -39,24 +39,30 @@ impl FromRow for Searched {
 }
 
 const SEARCHED: &str = "r.room_id, r.kind, me.role, r.last_seq, s.indexed_seq, s.newest_at";
-const PLACE: &str = "LEFT JOIN search_rooms s ON s.project_id = r.project_id AND s.room_id = r.room_id";
+
+/// How far the rooms are in the index.
+fn places(dialect: Dialect) -> String {
+    look_up(dialect, "LEFT JOIN", "search_rooms", "s", "s.project_id = r.project_id AND s.room_id = r.room_id")
+}
 
 /// All rooms that a user is a member of.
 pub(in crate::chat) async fn joined(db: &Db, user: &UserKey) -> Result<Vec<Searched>> {
+    let rooms = "r.project_id = me.project_id AND r.room_id = me.room_id AND r.deleted_at IS NULL";
+    let rooms = look_up(db.dialect(), "JOIN", "rooms", "r", rooms);
     let statement = format!(
-        "SELECT {SEARCHED} FROM members me \
-         JOIN rooms r ON r.project_id = me.project_id AND r.room_id = me.room_id AND r.deleted_at IS NULL {PLACE} \
-         WHERE me.project_id = $1 AND me.user_id = $2"
+        "SELECT {SEARCHED} FROM members me {rooms} {} WHERE me.project_id = $1 AND me.user_id = $2",
+        places(db.dialect())
     );
     db.fetch_all(&statement, Args::new().with(&user.project).with(&user.user)).await
 }
 
 /// Those of these rooms that there are, in any order, whether or not the user is a member.
 pub(in crate::chat) async fn named(db: &Db, user: &UserKey, rooms: &[RoomId]) -> Result<Vec<Searched>> {
+    let own = "me.project_id = r.project_id AND me.room_id = r.room_id AND me.user_id = $2";
+    let own = look_up(db.dialect(), "LEFT JOIN", "members", "me", own);
     let statement = format!(
-        "SELECT {SEARCHED} FROM rooms r \
-         LEFT JOIN members me ON me.project_id = r.project_id AND me.room_id = r.room_id AND me.user_id = $2 {PLACE} \
-         WHERE r.project_id = $1 AND r.deleted_at IS NULL AND r.room_id {}",
+        "SELECT {SEARCHED} FROM rooms r {own} {} WHERE r.project_id = $1 AND r.deleted_at IS NULL AND r.room_id {}",
+        places(db.dialect()),
         among(db.dialect(), 3)
     );
     let args =

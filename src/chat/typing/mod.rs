@@ -90,22 +90,33 @@ impl Typing {
     /// ROOM_NOT_FOUND, NOT_A_MEMBER, ROLE_INSUFFICIENT, MEMBER_MUTED, USER_BLOCKED; OVERLOADED.
     pub async fn set(&self, user: &UserKey, room: RoomId, typing: bool) -> Result<()> {
         let room = user.room(room);
-        self.may_type(&room, &user.user).await?;
-        self.say(&room, &user.user, typing)
+        self.set_looked_up(&room, &user.user, typing).await
     }
 
-    /// The same by a frame on a session. Who types already, or stops in a room that the session follows, is not looked up.
+    /// The same by a frame on a session. Who stops in a room that the session follows is not looked up, and who goes on typing
+    /// there once in each timeout: what keeps them from it came meanwhile.
     ///
     /// # Errors
     /// The same.
     pub async fn set_on(&self, session: &Session, room: RoomId, typing: bool) -> Result<()> {
         let user = session.owner();
         let room = user.room(room);
-        let known = !typing || self.typists.lock().types(&room, &user.user);
-        if !(known && self.hub.follows(session, &topic(&room))) {
-            self.may_type(&room, &user.user).await?;
+        let known = !typing || self.typists.lock().may_go_on(&room, &user.user, Instant::now());
+        if known && self.hub.follows(session, &topic(&room)) {
+            return self.say(&room, &user.user, typing);
         }
-        self.say(&room, &user.user, typing)
+        self.set_looked_up(&room, &user.user, typing).await
+    }
+
+    async fn set_looked_up(&self, room: &RoomKey, user: &UserId, typing: bool) -> Result<()> {
+        if let Err(refused) = self.may_type(room, user).await {
+            // Who typed does not any more.
+            self.say(room, user, false)?;
+            return Err(refused);
+        }
+        self.say(room, user, typing)?;
+        self.typists.lock().vouch(room, user, Instant::now());
+        Ok(())
     }
 
     async fn may_type(&self, room: &RoomKey, user: &UserId) -> Result<()> {

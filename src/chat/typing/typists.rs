@@ -81,6 +81,8 @@ struct Typist {
     until: Instant,
     /// When the other nodes were told last; `None`: one of them told this one.
     told: Option<Instant>,
+    /// Until when they may, as it was when somebody looked here.
+    may_until: Option<Instant>,
 }
 
 impl Typists {
@@ -94,9 +96,18 @@ impl Typists {
         self.rooms.len()
     }
 
-    /// Whether a user types.
-    pub(super) fn types(&self, room: &RoomKey, user: &UserId) -> bool {
-        self.rooms.get(room).is_some_and(|room| room.typists.contains_key(user))
+    /// Whether a user types who was found to be allowed to, less than the timeout ago.
+    pub(super) fn may_go_on(&self, room: &RoomKey, user: &UserId, now: Instant) -> bool {
+        let typist = self.rooms.get(room).and_then(|room| room.typists.get(user));
+        typist.and_then(|typist| typist.may_until).is_some_and(|until| now < until)
+    }
+
+    /// A user who types was found to be allowed to.
+    pub(super) fn vouch(&mut self, room: &RoomKey, user: &UserId, now: Instant) {
+        let typist = self.rooms.get_mut(room).and_then(|room| room.typists.get_mut(user));
+        if let Some(typist) = typist {
+            typist.may_until = Some(now + self.timeout);
+        }
     }
 
     /// Whether anybody types.
@@ -124,7 +135,7 @@ impl Typists {
         let mut began = false;
         let typist = room.typists.entry(user.clone()).or_insert_with(|| {
             began = true;
-            Typist { until: now, told: None }
+            Typist { until: now, told: None, may_until: None }
         });
         let begun = match origin {
             Origin::Elsewhere => {

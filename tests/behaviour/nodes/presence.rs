@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use relay_proto::chat::v1::{RoomKind, frame::Kind};
+use relay_proto::chat::v1::{RoomKind, SetPresenceRequest, frame::Kind};
 use tokio::time::Instant;
+use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use super::Group;
 use crate::{
-    presence::{Away, Offline, Online, Watcher, say},
-    support::{Clients, Redis, RedisProxy, Server, Stream},
+    presence::{Away, Offline, Online, Watcher, say, state_of},
+    support::{Clients, Redis, RedisProxy, Server, Stream, error_of, eventually},
 };
 
 /// Ana watches at the first node; the others of the room have no stream yet.
@@ -142,6 +144,34 @@ async fn presence_converges_while_redis_is_away_and_when_it_is_back() {
     watcher.until_state("cy", Offline).await;
     // Words cross again.
     watcher.mark(&mut ben, "ben", "hello").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_redis_is_away_setting_all_streams_is_to_be_tried_again() {
+    let mut redis = tokio::task::block_in_place(Redis::start);
+    let group = Group::on(2, redis.url(), &LOOK_OFTEN);
+    let (mut ana, mut watcher) = watched(&group, &["ben", "cy"]).await;
+    let (mut ben, of_cy) = (group.node(0).user("ben").await, group.node(1).user("cy").await);
+    // Ben's stream is at the other node than he calls; cy's at the one that they call.
+    let _streams = (Stream::open(&group.node(1).user("ben").await, &[]).await, Stream::open(&of_cy, &[]).await);
+    watcher.until_state("ben", Online).await;
+    watcher.until_state("cy", Online).await;
+    tokio::task::block_in_place(|| redis.kill());
+    for node in 0..2 {
+        eventually("the bus to be down", async || group.node(node).metric("relay_bus_up").await == 0.0).await;
+    }
+    let away = || SetPresenceRequest { state: Away.into(), ..SetPresenceRequest::default() };
+    for clients in [&mut ben, &mut of_cy.clone()] {
+        let refused = clients.presence.set_presence(away()).await.unwrap_err();
+        assert_eq!(error_of(&refused), (Code::NotFound, "SESSION_NOT_FOUND".into(), vec![]));
+        assert!(refused.get_details_retry_info().is_some(), "{refused:?}");
+    }
+    watcher.until_state("cy", Away).await;
+    say(&mut ana, "a text alone is for nobody's streams").await;
+    tokio::task::block_in_place(|| redis.restart());
+    // Again and again, as its client would: the other node may be back later than the one that is asked.
+    let done = async || ben.clone().presence.set_presence(away()).await.is_ok() && state_of(&ana, "ben").await == Away;
+    eventually("Ben to be away", done).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,12 @@
 //! Who is told: those who share a room and asked for it.
 
 use relay_proto::chat::v1::{
-    LeaveRoomRequest, PresenceState, RoomKind, connect_request::Frame as Up, frame::Kind, reply::Result as Outcome,
+    LeaveRoomRequest, OpenStream, PresenceState, RoomKind, connect_request::Frame as Up, frame::Kind,
+    reply::Result as Outcome,
 };
 
-use super::{Offline, Online, Watcher, say, watch};
-use crate::support::{Clients, Server, Stream};
+use super::{Offline, Online, Watcher, say, state_of, watch};
+use crate::support::{Clients, Server, Stream, eventually};
 
 /// All frames about presence up to the event of what `sayer` says now.
 async fn frames(stream: &mut Stream, sayer: &mut Clients, room: &str) -> Vec<Kind> {
@@ -89,6 +90,27 @@ async fn a_new_list_takes_the_place_of_the_one_before() {
     say(&mut cy.clone(), "x").await;
     watcher.until("a status", |w| w.known["cy"].status_text == "x").await;
     assert_eq!(watcher.state("ben"), PresenceState::Offline, "nobody asked");
+}
+
+#[tokio::test]
+async fn a_list_that_comes_while_the_stream_opens_takes_the_place_of_the_openings() {
+    let server = Server::start();
+    let mut ana = server.user("ana").await;
+    for (room, member) in [("a", "ben"), ("b", "cy")] {
+        ana.create_room(room, RoomKind::Private, &[member]).await;
+    }
+    let mut stream = Stream::silent(&ana).await;
+    let open = OpenStream { watch_presence: Some(watch(&["a"])), memberships: true, ..OpenStream::default() };
+    stream.send("", Up::Open(open)).await;
+    stream.send("", Up::WatchPresence(watch(&["b"]))).await;
+    stream.until(|kind| matches!(kind, Kind::RoomPresence(room) if room.room_id == "b")).await;
+    let (ben, cy) = (server.user("ben").await, server.user("cy").await);
+    let _of_ben = Stream::open(&ben, &[]).await;
+    eventually("Ben to be there", async || state_of(&ana, "ben").await == Online).await;
+    let _of_cy = Stream::open(&cy, &[]).await;
+    let of = |user: &'static str| move |kind: &Kind| matches!(kind, Kind::Presence(changed) if changed.presence.as_ref().is_some_and(|of| of.user_id == user));
+    let frames = stream.until(of("cy")).await;
+    assert!(!frames.iter().any(of("ben")), "nobody asks for him any more: {frames:?}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod access;
 mod bad_input;
+mod busy;
 mod changes;
 mod order;
 mod scripts;

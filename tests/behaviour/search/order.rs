@@ -95,6 +95,26 @@ async fn pages_go_on_where_they_ended_while_messages_come() {
 }
 
 #[tokio::test]
+async fn what_is_sent_after_the_first_page_by_rank_is_on_none_of_the_others() {
+    // Nothing is indexed but by searching: the first page brings what it looks at up itself.
+    let server = Server::with(&[("chat.index_delay", "1m")]);
+    let mut ana = server.user("ana").await;
+    room(&mut ana, "r", &[]).await;
+    room(&mut ana, "s", &["fox fox"]).await;
+    ana.say_all("r", (0..10).map(|n| format!("fox {n}"))).await;
+    let mut search = SearchMessagesRequest { order: 2, page_size: 4, ..query("fox") };
+    let first = page(&ana, search.clone()).await.unwrap();
+    assert_eq!(first.results.len(), 4);
+    for name in ["r", "s"] {
+        ana.say(name, "fox that comes later, and is worse than all of those before").await;
+    }
+    search.page_token = first.next_page_token;
+    let others = texts(&ana, search).await;
+    assert_eq!(others.len(), 7, "{others:?}");
+    assert!(others.iter().all(|text| !text.contains("later")), "{others:?}");
+}
+
+#[tokio::test]
 async fn the_best_come_first_by_rank_and_the_newest_otherwise() {
     let server = Server::start();
     let mut ana = server.user("ana").await;

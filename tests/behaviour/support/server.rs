@@ -149,6 +149,21 @@ impl Server {
         self.restart();
     }
 
+    /// What a statement reads in the nodes' database, bare: for what they do unseen.
+    pub(crate) async fn look(&self, statement: &str) -> String {
+        use sqlx::{ConnectOptions as _, Row as _};
+        match &self.database {
+            Some(database) => database.run(statement),
+            None => {
+                let file = self.node(0).data_dir().join("relay.db");
+                let mut connection = sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+                let statement = sqlx::AssertSqlSafe(statement.to_owned());
+                let row = sqlx::query(statement).fetch_optional(&mut connection).await.unwrap();
+                row.map(|row| row.get::<i64, _>(0).to_string()).unwrap_or_default()
+            }
+        }
+    }
+
     /// SIGTERM to every node, without waiting.
     pub(crate) fn terminate(&self) {
         self.nodes.iter().for_each(Node::terminate);
