@@ -228,3 +228,53 @@ impl FromRow for Held {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        config::{self, Overrides},
+        db::Db,
+        id::{ProjectId, RoomKey, UserId},
+    };
+
+    /// A line of `EXPLAIN QUERY PLAN`.
+    struct Step(String);
+
+    impl FromRow for Step {
+        fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
+            let (_, _, _) = (row.int()?, row.int()?, row.int()?);
+            Ok(Self(row.text()?))
+        }
+    }
+
+    /// For Postgres see `tests/behaviour/postgres/search.rs`.
+    #[tokio::test]
+    async fn a_batch_is_looked_up_by_index_however_large_it_is() {
+        let config = config::load(&Overrides::default(), std::iter::empty()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&config.database, folder.path(), Arc::default()).await.unwrap();
+        let (project, user) = (ProjectId::parse("default", "").unwrap(), UserId::parse("ana", "").unwrap());
+        let sender = UserKey { project: project.clone(), user: user.clone() };
+        let room = RoomId::parse("r", "").unwrap();
+        let lane = LaneKey { room: RoomKey::new(&project, room.clone()), sender: user, lane: "phone".into() };
+        for n in [1, 256] {
+            let places = || (0..n).map(|_| Place { sender: &sender, room: &room, lane: Some(&lane) });
+            let halves = [
+                of_places(db.dialect(), &places().collect::<Vec<_>>()),
+                of_ids(db.dialect(), &vec![(&sender, Uuid::nil()); n], 0),
+            ];
+            for half in halves {
+                let statement = format!("EXPLAIN QUERY PLAN WITH {} {}", half.table, half.select);
+                let plan: Vec<Step> = db.fetch_all(&statement, half.args).await.unwrap();
+                for Step(step) in &plan {
+                    let by_index = ["d", "r", "m", "l"].iter().all(|table| !step.starts_with(&format!("SCAN {table}")));
+                    assert!(by_index, "{step}");
+                }
+                assert!(plan.iter().any(|Step(step)| step.starts_with("SEARCH")), "nothing is looked up");
+            }
+        }
+    }
+}

@@ -61,10 +61,12 @@ fn pairs<'a>(
     }
 }
 
-/// Joins the rows of `table` that fit each row before: by the index that `condition` asks for. Postgres is told so; where its
-/// statistics lag behind a table that grows, it would read all of it.
+/// Joins the rows of `table` that fit each row before: by the index that `condition` asks for. Both engines are told so: without
+/// statistics that keep up with a table that grows, they would read all of it.
 fn look_up(dialect: Dialect, join: &str, table: &str, alias: &str, condition: &str) -> String {
     match dialect {
+        // CROSS: in this order.
+        Dialect::ValueLists if join == "JOIN" => format!("CROSS JOIN {table} {alias} ON {condition}"),
         Dialect::ValueLists => format!("{join} {table} {alias} ON {condition}"),
         Dialect::ArraysAndLocks => {
             format!("{join} LATERAL (SELECT * FROM {table} {alias} WHERE {condition} OFFSET 0) {alias} ON TRUE")
