@@ -90,18 +90,18 @@ pub(in crate::chat) async fn insert(
     if moved.is_empty() {
         return tx.execute(&statement, args).await.map(drop);
     }
-    match tx.dialect() {
+    // Together, because each is a way to the database and back.
+    let (statement, args) = match tx.dialect() {
         Dialect::ValueLists => {
-            lanes::write(tx, moved, now).await?;
-            tx.execute(&statement, args).await.map(drop)
+            let (lanes, moved) = lanes::writing(tx.dialect(), moved, now);
+            (format!("{lanes}; {statement}"), [moved, args])
         }
-        // One statement, because each is a way to the database and back.
         Dialect::ArraysAndLocks => {
             let (lanes, moved) = lanes::moving(moved, now, COLUMNS);
-            let args = Args::joined([args, moved].into_iter());
-            tx.execute(&format!("WITH moved AS ({lanes}) {statement}"), args).await.map(drop)
+            (format!("WITH moved AS ({lanes}) {statement}"), [args, moved])
         }
-    }
+    };
+    tx.execute(&statement, Args::joined(args.into_iter())).await.map(drop)
 }
 
 fn push_row(args: &mut Args, row: &NewRow) {

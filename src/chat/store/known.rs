@@ -80,18 +80,9 @@ pub(in crate::chat) async fn known(
     let dialect = tx.dialect();
     let places = of_places(dialect, places);
     let ids = of_ids(dialect, ids, places.width);
-    let found: Vec<Found> = match dialect {
-        Dialect::ValueLists => {
-            let mut found = tx.fetch_all(&format!("WITH {} {}", places.table, places.select), places.args).await?;
-            found.extend(tx.fetch_all(&format!("WITH {} {}", ids.table, ids.select), ids.args).await?);
-            found
-        }
-        // One statement, because each is a way to the database and back.
-        Dialect::ArraysAndLocks => {
-            let statement = format!("WITH {}, {} {} UNION ALL {}", places.table, ids.table, places.select, ids.select);
-            tx.fetch_all(&statement, Args::joined([places.args, ids.args].into_iter())).await?
-        }
-    };
+    // One statement: each is a way to the database and back.
+    let statement = format!("WITH {}, {} {} UNION ALL {}", places.table, ids.table, places.select, ids.select);
+    let found: Vec<Found> = tx.fetch_all(&statement, Args::joined([places.args, ids.args].into_iter())).await?;
     let (mut known, mut earlier) = (Vec::new(), HashMap::new());
     for found in found {
         match found {

@@ -73,14 +73,20 @@ pub(in crate::chat) async fn write(tx: &mut Tx, lanes: &[(&LaneKey, &Lane)], now
     if lanes.is_empty() {
         return Ok(());
     }
-    let (rows, args) = rows(tx.dialect(), lanes, now, 0);
+    let (statement, args) = writing(tx.dialect(), lanes, now);
+    tx.execute(&statement, args).await.map(drop)
+}
+
+/// The statement of [`write()`], and its values.
+pub(super) fn writing(dialect: Dialect, lanes: &[(&LaneKey, &Lane)], now: Timestamp) -> (String, Args) {
+    let (rows, args) = rows(dialect, lanes, now, 0);
     let statement = format!(
         "INSERT INTO lanes (project_id, room_id, sender_id, lane_id, last_client_seq, missing, skipped, updated_at) \
          SELECT * FROM {rows} \
          ON CONFLICT (project_id, room_id, sender_id, lane_id) DO UPDATE SET last_client_seq = excluded.last_client_seq, \
              missing = excluded.missing, skipped = excluded.skipped, updated_at = excluded.updated_at"
     );
-    tx.execute(&statement, args).await.map(drop)
+    (statement, args)
 }
 
 /// For Postgres, the statement that moves lanes which are there, each once, and its values; it follows on `before` others.
