@@ -53,6 +53,24 @@ impl Action {
             Self::DeleteRoom => Role::Owner,
         }
     }
+
+    /// What one does, for those who read errors.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Read => "reading",
+            Self::Send => "sending",
+            Self::React => "reacting",
+            Self::ChangeOwnMessage => "editing and deleting messages",
+            Self::AddMembers => "adding members",
+            Self::MentionRoom => "mentioning everyone",
+            Self::DeleteAnyMessage => "deleting messages of others",
+            Self::UpdateRoom => "changing the room",
+            Self::ManageMembers => "removing and changing members",
+            Self::Moderate => "banning and muting",
+            Self::PinMessage => "pinning messages",
+            Self::DeleteRoom => "deleting the room",
+        }
+    }
 }
 
 /// Whether `role` may do `action`.
@@ -67,7 +85,7 @@ pub fn require(role: Role, action: Action) -> Result<()> {
     }
     Err(Error::new(
         Reason::RoleInsufficient,
-        format!("{action:?} needs the role {:?}, the caller has {role:?}", action.lowest_role()),
+        format!("{} needs the role {:?}, the caller has {role:?}", action.words(), action.lowest_role()),
     ))
 }
 
