@@ -21,7 +21,7 @@ use super::{
 /// How long those who stay may take to be there.
 const ARRIVAL: Duration = Duration::from_secs(30);
 
-/// Who is away says so again after this: the word to streams on other nodes is lost while Redis is.
+/// Who is away says so again after this: streams on other nodes cannot be told while Redis is away.
 const SAID_AGAIN: Duration = Duration::from_secs(3);
 
 /// A visitor.
@@ -146,6 +146,8 @@ async fn set_away(stage: &Stage, caller: &Caller, random: &mut Rng) {
     let name = &caller.user.name;
     match answer.map(|answer| answer.result) {
         Some(Ok(_)) => {}
+        // Other nodes cannot be told now. Who stays says it again.
+        Some(Err(refusal)) if refusal.reason == "SESSION_NOT_FOUND" => {}
         Some(Err(refusal)) => {
             stage.violations.add(Promise::Contract, format!("{name} may not be away: {}", refusal.text));
         }
