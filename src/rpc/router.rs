@@ -118,7 +118,7 @@ fn add_reflection(routes: Routes) -> Result<Routes, String> {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(relay_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // So that tools show what an error says beside its text.
+            // So that tools can show what an error says beside its text.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let explain = |error: tonic_reflection::server::Error| format!("reflection: {error}");
