@@ -34,7 +34,8 @@ async fn receipts_reach_the_other_members_on_all_nodes_and_only_the_newest() {
         let (mut before, mut frames) = (0, 0);
         while before < 200 {
             let frame = receipts(reader).await;
-            assert_eq!((frame.room_id.as_str(), frame.partial), ("r", false));
+            // Partial, where this reader was not read for a while: of those that waited it has the newest.
+            assert_eq!(frame.room_id, "r");
             for receipt in frame.receipts.iter().filter(|receipt| receipt.user_id == "ben") {
                 assert!(receipt.read_seq > before && receipt.delivered_seq == receipt.read_seq, "{receipt:?}");
                 before = receipt.read_seq;
