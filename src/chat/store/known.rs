@@ -226,20 +226,11 @@ mod tests {
 
     use super::*;
     use crate::{
+        chat::store::tests::plan,
         config::{self, Overrides},
         db::Db,
         id::{ProjectId, RoomKey, UserId},
     };
-
-    /// A line of `EXPLAIN QUERY PLAN`.
-    struct Step(String);
-
-    impl FromRow for Step {
-        fn from_row(row: &mut Row<'_>) -> RowResult<Self> {
-            let (_, _, _) = (row.int()?, row.int()?, row.int()?);
-            Ok(Self(row.text()?))
-        }
-    }
 
     /// For Postgres see `tests/behaviour/postgres/search.rs`.
     #[tokio::test]
@@ -258,13 +249,12 @@ mod tests {
                 of_ids(db.dialect(), &vec![(&sender, Uuid::nil()); n], 0),
             ];
             for half in halves {
-                let statement = format!("EXPLAIN QUERY PLAN WITH {} {}", half.table, half.select);
-                let plan: Vec<Step> = db.fetch_all(&statement, half.args).await.unwrap();
-                for Step(step) in &plan {
+                let plan = plan(&db, &format!("WITH {} {}", half.table, half.select), half.args).await;
+                for step in &plan {
                     let by_index = ["d", "r", "m", "l"].iter().all(|table| !step.starts_with(&format!("SCAN {table}")));
                     assert!(by_index, "{step}");
                 }
-                assert!(plan.iter().any(|Step(step)| step.starts_with("SEARCH")), "nothing is looked up");
+                assert!(plan.iter().any(|step| step.starts_with("SEARCH")), "nothing is looked up");
             }
         }
     }

@@ -130,6 +130,12 @@ mod tests {
         }
     }
 
+    /// How SQLite goes about a statement, step by step.
+    pub(super) async fn plan(db: &Db, statement: &str, args: Args) -> Vec<String> {
+        let steps: Vec<Step> = db.fetch_all(&format!("EXPLAIN QUERY PLAN {statement}"), args).await.unwrap();
+        steps.into_iter().map(|step| step.0).collect()
+    }
+
     /// SQLite chooses without looking at the rows; for Postgres see `tests/behaviour/postgres/plans.rs`.
     #[tokio::test]
     async fn history_is_read_by_index_however_long_it_is() {
@@ -152,8 +158,7 @@ mod tests {
                 "(project_id=? AND room_id=? AND seq>? AND seq<?)",
             ),
         ] {
-            let plan: Vec<Step> = db.fetch_all(&format!("EXPLAIN QUERY PLAN {statement}"), args).await.unwrap();
-            let plan: Vec<String> = plan.into_iter().map(|step| step.0).collect();
+            let plan = plan(&db, &statement, args).await;
             assert!(plan.iter().any(|step| step.contains(index)), "{statement}: {plan:?}");
             for table in ["m", "messages", "events", "reactions"] {
                 assert!(!plan.iter().any(|step| step == &format!("SCAN {table}")), "{statement}: {plan:?}");
