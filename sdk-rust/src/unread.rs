@@ -110,8 +110,8 @@ impl Unread {
             RoomEventKind::MessageCreated(message) => {
                 room.last_seq = room.last_seq.max(message.seq);
                 room.mention(message, &self.user_id);
-                // Sending a message reads the room up to it.
-                if message.sender_id == self.user_id {
+                // Sending a message reads the room up to it, if the user had seen what stands above.
+                if message.sender_id == self.user_id && !message.keeps_unread {
                     room.read_up_to(message.seq);
                 }
             }

@@ -58,6 +58,8 @@ struct Sent {
     /// User ids, or `@room`.
     #[serde(default)]
     mentions: Vec<String>,
+    #[serde(default)]
+    keeps_unread: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -116,12 +118,12 @@ fn feed(unread: &mut Unread, input: In) {
     unread.apply(&Event::Room(RoomEvent { room_id, position: 1, occurred_at: None, actor_id, kind }));
 }
 
-fn message(Sent { seq, by, mentions }: Sent) -> Message {
+fn message(Sent { seq, by, mentions, keeps_unread }: Sent) -> Message {
     let target = |name: String| match name.as_str() {
         "@room" => Target::Room(MentionRoom {}),
         _ => Target::UserId(name),
     };
     let mention = |name| Mention { target: Some(target(name)), ..Mention::default() };
     let mentions = mentions.into_iter().map(mention).collect();
-    Message { room_id: "r".into(), seq, sender_id: by, mentions, ..Message::default() }
+    Message { room_id: "r".into(), seq, sender_id: by, mentions, keeps_unread, ..Message::default() }
 }

@@ -130,6 +130,8 @@ pub struct NewMessage {
     pub reply_to: Option<u64>,
     /// Its number in a lane of the sender's.
     pub lane: Option<LaneNumber>,
+    /// The newest message that the sender's device had when they wrote it; `None`: all before it.
+    pub written_after: Option<u64>,
 }
 
 /// A message of a room, as it is now.
@@ -155,6 +157,8 @@ pub struct Message {
     pub deleted: Option<Deletion>,
     /// Its place in its sender's lane.
     pub lane: Option<LanePlace>,
+    /// Whether others came that its sender had not seen, so that it does not read the room for them.
+    pub keeps_unread: bool,
 }
 
 /// One emoji on one message.
@@ -409,6 +413,7 @@ mod tests {
             content,
             reply_to,
             lane: None,
+            written_after: None,
         };
         let plain = Content { content_type: Some(PLAIN_TEXT.into()), ..text("a") };
         let first = message("r", text("a"), None).fingerprint();

@@ -101,6 +101,14 @@ impl OutgoingMessage {
         self
     }
 
+    /// The newest message of the room that the device had when the user wrote this one. Where others came between, sending
+    /// does not read the room, so that they stay unread. Without it, sending reads the room up to the message. The outbox of
+    /// the feature `sqlite` does this by itself.
+    pub fn written_after(mut self, seq: u64) -> Self {
+        self.0.written_after_seq = Some(seq);
+        self
+    }
+
     /// The room that it is for.
     pub fn room_id(&self) -> &str {
         &self.0.room_id

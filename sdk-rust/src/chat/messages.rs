@@ -25,9 +25,11 @@ impl Client {
             async move { chat.send_message(request).await }
         };
         self.typing_is_over(message.room_id());
-        let answer = self.call_send(message.into_request(), send).await?;
+        let request = message.into_request();
+        let written_after = request.written_after_seq;
+        let answer = self.call_send(request, send).await?;
         let receipt = answer.receipt.ok_or_else(|| Error::missing("receipt"))?;
-        self.has_sent(&receipt.room_id, receipt.seq);
+        self.has_sent(&receipt, written_after);
         Ok(receipt)
     }
 
@@ -41,14 +43,17 @@ impl Client {
         &self,
         messages: impl IntoIterator<Item = OutgoingMessage>,
     ) -> Result<Vec<Result<SendReceipt, Error>>, Error> {
-        let requests = messages.into_iter().map(OutgoingMessage::into_request).collect();
+        let requests: Vec<_> = messages.into_iter().map(OutgoingMessage::into_request).collect();
+        let written_after: Vec<_> = requests.iter().map(|request| request.written_after_seq).collect();
         let send = |request| {
             let mut chat = self.chat();
             async move { chat.send_messages(request).await }
         };
         let answer = self.call_send(SendMessagesRequest { requests }, send).await?;
         let results: Vec<_> = answer.results.into_iter().map(outcome).collect();
-        results.iter().flatten().for_each(|receipt| self.has_sent(&receipt.room_id, receipt.seq));
+        for (result, written_after) in results.iter().zip(written_after) {
+            result.iter().for_each(|receipt| self.has_sent(receipt, written_after));
+        }
         Ok(results)
     }
 

@@ -130,14 +130,14 @@ impl Events {
         }
     }
 
-    /// Reports a message of somebody else as delivered. One's own, from whatever device, has been read by sending it, which the
-    /// server knows and may forget in a crash: then the next opening says so. What comes in an opening may have been forgotten
+    /// Reports a message as delivered. One's own, from whatever device, has mostly been read by sending it, which the server
+    /// knows and may forget in a crash: then the next opening says so. What comes in an opening may have been forgotten
     /// already.
     fn report(&self, event: &RoomEvent) {
         let (Some(client), RoomEventKind::MessageCreated(message)) = (&self.client, &event.kind) else { return };
-        match message.sender_id == self.user_id {
+        match message.sender_id == self.user_id && !message.keeps_unread {
             true if self.opening => client.mark_read(&event.room_id, message.seq),
-            true => client.has_sent(&event.room_id, message.seq),
+            true => client.has_read_by_sending(&event.room_id, message.seq),
             false if client.settings().report_delivered => client.mark_delivered(&event.room_id, message.seq),
             false => {}
         }

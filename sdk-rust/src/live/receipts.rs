@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use relay_proto::chat::v1::{MembershipState, UpdateReceiptsRequest, connect_request::Frame as Up};
+use relay_proto::chat::v1::{MembershipState, SendReceipt, UpdateReceiptsRequest, connect_request::Frame as Up};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until},
@@ -87,8 +87,16 @@ impl Client {
         }
     }
 
-    /// A message of the user's own was written, which reads its room up to it: the server knows.
-    pub(crate) fn has_sent(&self, room_id: &str, seq: u64) {
+    /// A message of the user's own was written, which reads its room up to it, unless others came that were not there when
+    /// the user wrote it: the server knows.
+    pub(crate) fn has_sent(&self, receipt: &SendReceipt, written_after: Option<u64>) {
+        if written_after.is_none_or(|after| receipt.seq <= after.saturating_add(1)) {
+            self.has_read_by_sending(&receipt.room_id, receipt.seq);
+        }
+    }
+
+    /// A message of the user's own has read its room up to it: the server knows.
+    pub(crate) fn has_read_by_sending(&self, room_id: &str, seq: u64) {
         self.live().receipts.state().has_sent(room_id, seq);
     }
 

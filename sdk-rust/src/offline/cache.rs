@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, ops::RangeInclusive};
 use prost::Message as _;
 use relay_proto::chat::v1::{MembershipState, Message, RoomSummary};
 
+use sqlx::SqliteConnection;
+
 use super::store::{Store, Tx, begin, int, meta, run, storage, uint};
 use crate::{Error, ErrorKind, Positions};
 
@@ -73,29 +75,7 @@ impl Store {
     /// The number of a room's newest message that is known of. 0: none.
     pub(super) async fn last_seq(&self, room_id: &str) -> Result<u64, Error> {
         let mut connection = self.connection().await;
-        let newest: Option<i64> = sqlx::query_scalar("SELECT max(seq) FROM messages WHERE room_id = $1")
-            .bind(room_id)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(storage)?;
-        let states: Vec<Vec<u8>> = sqlx::query_scalar("SELECT state FROM memberships WHERE room_id = $1")
-            .bind(room_id)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(storage)?;
-        let summaries: Vec<Vec<u8>> = sqlx::query_scalar("SELECT summary FROM rooms WHERE room_id = $1")
-            .bind(room_id)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(storage)?;
-        let mut last = newest.map_or(0, uint);
-        for state in states {
-            last = last.max(decode::<MembershipState>(&state)?.last_seq);
-        }
-        for summary in summaries {
-            last = last.max(decode::<RoomSummary>(&summary)?.room.unwrap_or_default().last_seq);
-        }
-        Ok(last)
+        Ok(known_seq(&mut connection, room_id).await?.unwrap_or_default())
     }
 
     /// Keeps messages that the server has listed, `as_of` a position: those that are newer than `above`, unless a newer state
@@ -165,6 +145,29 @@ pub(super) async fn position(tx: &mut Tx<'_>, room_id: &str) -> Result<Option<u6
         .await
         .map_err(storage)?;
     Ok(position.map(uint))
+}
+
+/// The number of a room's newest message that is known of; `None`: nothing is known of the room.
+pub(super) async fn known_seq(connection: &mut SqliteConnection, room_id: &str) -> Result<Option<u64>, Error> {
+    let newest: Option<i64> = sqlx::query_scalar("SELECT max(seq) FROM messages WHERE room_id = $1")
+        .bind(room_id)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(storage)?;
+    let state: Option<Vec<u8>> = sqlx::query_scalar("SELECT state FROM memberships WHERE room_id = $1")
+        .bind(room_id)
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(storage)?;
+    let summary: Option<Vec<u8>> = sqlx::query_scalar("SELECT summary FROM rooms WHERE room_id = $1")
+        .bind(room_id)
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(storage)?;
+    let state = state.map(|state| decode::<MembershipState>(&state)).transpose()?;
+    let summary = summary.map(|summary| decode::<RoomSummary>(&summary)).transpose()?;
+    let of_summary = summary.map(|summary| summary.room.unwrap_or_default().last_seq);
+    Ok(newest.map(uint).max(state.map(|state| state.last_seq)).max(of_summary))
 }
 
 pub(super) async fn put_position(tx: &mut Tx<'_>, room_id: &str, position: u64) -> Result<(), Error> {

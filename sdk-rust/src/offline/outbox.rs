@@ -24,6 +24,9 @@ const CHANGES: usize = 256;
 /// takes and whatever becomes of this process, and written once. The messages of a room are written in the order of their
 /// `send`s: each when the one before is acknowledged or refused, and rooms independent of each other.
 ///
+/// Sending reads the room up to the message, but not past what came after the user wrote it, as far as the
+/// [cache](super::Offline) knows the room: messages that nobody has seen stay unread.
+///
 /// What passes (no connection, a server that restarts or has too much to do, slow mode) is tried again, for ever. What
 /// the server refuses is **parked**, and the messages after it go on: the user can [`edit`](Self::edit) it, have it
 /// [tried again](Self::retry) or [`drop`](Self::discard) it.
@@ -263,7 +266,7 @@ async fn one_step(shared: &Shared, room_id: &str) -> Result<Progress, Error> {
         }
         Step::Send { request, .. } => {
             shared.changed(&request.client_message_id, room_id, OutboxState::Sending);
-            (send(&shared.client, request.clone()).await.map(Some), Some(&request.client_message_id))
+            (send(&shared.client, (**request).clone()).await.map(Some), Some(&request.client_message_id))
         }
     };
     let answered = shared.store.answered(&step, answer.as_ref().map(Option::as_ref)).await?;
@@ -288,8 +291,9 @@ async fn send(client: &Client, request: SendMessageRequest) -> Result<SendReceip
         let mut chat = client.chat();
         async move { chat.send_message(request).await }
     };
+    let written_after = request.written_after_seq;
     let receipt = client.call_once(request, send).await?.receipt.ok_or_else(|| Error::missing("receipt"))?;
-    client.has_sent(&receipt.room_id, receipt.seq);
+    client.has_sent(&receipt, written_after);
     Ok(receipt)
 }
 

@@ -4,6 +4,7 @@ use prost::Message as _;
 use relay_proto::chat::v1::{SendMessageRequest, SendReceipt};
 
 use super::{
+    cache::known_seq,
     fate::{self, Fate},
     store::{Store, Tx, begin, int, run, storage, uint},
 };
@@ -15,7 +16,7 @@ pub(super) enum Step {
     /// Declare a number skipped.
     Skip { room_id: String, generation: u64, number: u64 },
     /// Send a message. `was_open`: an earlier attempt may have been carried out.
-    Send { request: SendMessageRequest, was_open: bool },
+    Send { request: Box<SendMessageRequest>, was_open: bool },
 }
 
 /// What an answer has made of a step.
@@ -64,9 +65,12 @@ impl Store {
     pub(super) async fn write(&self, message: OutgoingMessage) -> Result<bool, Error> {
         let mut connection = self.connection().await;
         let mut tx = begin(&mut connection).await?;
-        let request = message.into_request();
+        let mut request = message.into_request();
         if is_known(&mut tx, &request.client_message_id).await? {
             return Ok(false);
+        }
+        if request.written_after_seq.is_none() {
+            request.written_after_seq = known_seq(&mut tx, &request.room_id).await?;
         }
         let (generation, number) = take_number(&mut tx, &request.room_id).await?;
         let query = sqlx::query(
@@ -100,7 +104,7 @@ impl Store {
             .bind(request.encode_to_vec());
         run(&mut tx, query).await?;
         if row.parked {
-            unpark(&mut tx, id, &request.room_id).await?;
+            unpark(&mut tx, &mut request).await?;
         }
         tx.commit().await.map_err(storage)?;
         Ok(request.room_id)
@@ -113,9 +117,9 @@ impl Store {
     pub(super) async fn retry(&self, id: &str) -> Result<String, Error> {
         let mut connection = self.connection().await;
         let mut tx = begin(&mut connection).await?;
-        let row = find(&mut tx, id).await?;
+        let mut row = find(&mut tx, id).await?;
         if row.parked {
-            unpark(&mut tx, id, &row.request.room_id).await?;
+            unpark(&mut tx, &mut row.request).await?;
         }
         tx.commit().await.map_err(storage)?;
         Ok(row.request.room_id)
@@ -187,10 +191,15 @@ impl Store {
         let query =
             sqlx::query("UPDATE outbox SET open = 1 WHERE client_message_id = $1").bind(&request.client_message_id);
         run(&mut tx, query).await?;
+        if let Some(after) = request.written_after_seq {
+            let (first, last) = own_run(&mut tx, room_id).await?;
+            // The user had seen their own messages, which were to stand before this one.
+            request.written_after_seq = Some(if (first..last).contains(&after) { last } else { after });
+        }
         tx.commit().await.map_err(storage)?;
         request.lane_id = self.lane_id(uint(generation));
         request.client_seq = uint(number);
-        Ok(Some(Step::Send { request, was_open }))
+        Ok(Some(Step::Send { request: Box::new(request), was_open }))
     }
 
     /// Notes the answer to a step. That to a skip carries no receipt.
@@ -269,16 +278,39 @@ async fn take_number(tx: &mut Tx<'_>, room_id: &str) -> Result<(i64, i64), Error
     .map_err(storage)
 }
 
-/// Puts a parked message at the end of the lane.
-async fn unpark(tx: &mut Tx<'_>, id: &str, room_id: &str) -> Result<(), Error> {
-    let (generation, number) = take_number(tx, room_id).await?;
+/// Puts a parked message at the end of the lane. It is as if the user wrote it now.
+async fn unpark(tx: &mut Tx<'_>, request: &mut SendMessageRequest) -> Result<(), Error> {
+    let (generation, number) = take_number(tx, &request.room_id).await?;
+    request.written_after_seq = known_seq(tx, &request.room_id).await?.or(request.written_after_seq);
     let query = sqlx::query(
-        "UPDATE outbox SET parked = 0, reason = NULL, error = NULL, generation = $2, number = $3 \
+        "UPDATE outbox SET parked = 0, reason = NULL, error = NULL, generation = $2, number = $3, request = $4 \
          WHERE client_message_id = $1",
     )
-    .bind(id)
+    .bind(&request.client_message_id)
     .bind(generation)
-    .bind(number);
+    .bind(number)
+    .bind(request.encode_to_vec());
+    run(tx, query).await.map(drop)
+}
+
+/// The newest messages of this device's own with none of others between: those after the first number, up to the second.
+async fn own_run(tx: &mut Tx<'_>, room_id: &str) -> Result<(u64, u64), Error> {
+    let run: Option<(i64, i64)> = sqlx::query_as("SELECT after, last FROM own_runs WHERE room_id = $1")
+        .bind(room_id)
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(storage)?;
+    Ok(run.map_or((0, 0), |(after, last)| (uint(after), uint(last))))
+}
+
+/// Notes that a message was written right after the one that its sender knew as the newest.
+async fn extend_own_run(tx: &mut Tx<'_>, room_id: &str, seq: u64) -> Result<(), Error> {
+    let (first, last) = own_run(tx, room_id).await?;
+    let first = if last + 1 == seq { first } else { seq - 1 };
+    let query = sqlx::query("INSERT OR REPLACE INTO own_runs (room_id, after, last) VALUES ($1, $2, $3)")
+        .bind(room_id)
+        .bind(int(first))
+        .bind(int(seq));
     run(tx, query).await.map(drop)
 }
 
@@ -303,6 +335,11 @@ async fn sent(tx: &mut Tx<'_>, request: &SendMessageRequest, receipt: Option<&Se
         return Ok(Answered::Gone);
     }
     let row = find(tx, id).await?;
+    if let (Some(receipt), Some(after)) = (receipt, request.written_after_seq)
+        && receipt.seq == after.saturating_add(1)
+    {
+        extend_own_run(tx, &request.room_id, receipt.seq).await?;
+    }
     if receipt.is_some_and(|receipt| (1..=uint(row.number)).contains(&receipt.next_client_seq)) {
         skip(tx, &request.room_id, row.generation, row.number).await?;
     }

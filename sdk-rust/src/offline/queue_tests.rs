@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use relay_proto::chat::v1::MembershipState;
 use serde::Deserialize;
 
 use super::*;
-use crate::fixtures::{self, Failure};
+use crate::{
+    Event, Unread,
+    fixtures::{self, Failure},
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +49,9 @@ enum Play {
     Parked {
         parked: Vec<String>,
     },
+    Known {
+        known: u64,
+    },
     /// The last, as it fits everything.
     Next {
         next: Option<Expected>,
@@ -54,7 +61,7 @@ enum Play {
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(untagged)]
 enum Expected {
-    Send { send: String, number: u64, lane: u64 },
+    Send { send: String, number: u64, lane: u64, written_after: Option<u64> },
     Skip { skip: u64, lane: u64 },
 }
 
@@ -66,6 +73,8 @@ enum Answer {
         sent: bool,
         /// What the lane expects next. Absent: the number after that of the message.
         next_client_seq: Option<u64>,
+        #[serde(default)]
+        seq: u64,
     },
     Failed(Failure),
 }
@@ -131,10 +140,14 @@ impl Game {
             Play::Answer { answer } => {
                 let step = self.step.take().unwrap();
                 let answer = match answer {
-                    Answer::Sent { next_client_seq, .. } => Ok(receipt(&step, next_client_seq)),
+                    Answer::Sent { next_client_seq, seq, .. } => Ok(receipt(&step, next_client_seq, seq)),
                     Answer::Failed(failure) => Err(failure.error()),
                 };
                 self.store.answered(&step, answer.as_ref().map(Option::as_ref)).await.unwrap();
+            }
+            Play::Known { known } => {
+                let state = MembershipState { room_id: "r".into(), last_seq: known, ..MembershipState::default() };
+                self.store.apply(&[Event::Memberships(state)], &mut Unread::new(), 100).await.unwrap();
             }
             Play::Parked { parked } => {
                 let pending = self.store.pending(Some("r")).await.unwrap();
@@ -160,6 +173,7 @@ impl Game {
                 lane: self.lane(&request.lane_id),
                 send: request.client_message_id,
                 number: request.client_seq,
+                written_after: request.written_after_seq,
             },
             Step::Skip { generation, number, .. } => {
                 Expected::Skip { skip: number, lane: self.lane(&self.store.lane_id(generation)) }
@@ -174,10 +188,10 @@ impl Game {
 }
 
 /// The receipt for a send; a skip has none.
-fn receipt(step: &Step, next_client_seq: Option<u64>) -> Option<SendReceipt> {
+fn receipt(step: &Step, next_client_seq: Option<u64>, seq: u64) -> Option<SendReceipt> {
     let Step::Send { request, .. } = step else { return None };
     let next_client_seq = next_client_seq.unwrap_or(request.client_seq + 1);
-    Some(SendReceipt { next_client_seq, ..SendReceipt::default() })
+    Some(SendReceipt { next_client_seq, seq, ..SendReceipt::default() })
 }
 
 fn name(message: &OutgoingMessage) -> String {

@@ -27,6 +27,13 @@ CREATE TABLE IF NOT EXISTS outbox (
 
 CREATE INDEX IF NOT EXISTS outbox_by_room ON outbox (room_id, parked, number);
 
+-- The newest messages that this device has sent to a room with none of others between: those after `after`, up to `last`.
+CREATE TABLE IF NOT EXISTS own_runs (
+    room_id TEXT NOT NULL PRIMARY KEY,
+    after   INTEGER NOT NULL,
+    last    INTEGER NOT NULL
+) STRICT;
+
 -- Numbers that the server is still to be told are skipped.
 CREATE TABLE IF NOT EXISTS skips (
     room_id    TEXT NOT NULL,

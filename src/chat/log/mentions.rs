@@ -8,7 +8,7 @@ use crate::{
         message::{Mention, Message},
         policy::{self, Action},
         room::{Role, RoomKind},
-        store::{self, append::NewRow},
+        store::{self, append::NewRow, mentions::Mentioning},
     },
     error::{Error, Reason, Result},
     id::{RoomKey, UserId},
@@ -61,9 +61,9 @@ impl Mentioned {
 /// Writes whom messages mention that were just inserted.
 pub(super) async fn insert(unit: &mut Unit, rows: &[NewRow]) -> Result<()> {
     let mentioning = rows.iter().filter(|row| !row.message.content.mentions.is_empty());
-    let mentioning: Vec<_> =
-        mentioning.map(|row| (&row.room, row.message.seq, row.message.content.mentions.as_slice())).collect();
-    store::mentions::insert(&mut unit.tx, &mentioning).await
+    let mentioning =
+        mentioning.map(|NewRow { room, message, .. }| mentioning_of(room, message, &message.content.mentions));
+    store::mentions::insert(&mut unit.tx, &mentioning.collect::<Vec<_>>()).await
 }
 
 /// Checks that a member with `role` may mention these in a message that they edit.
@@ -91,7 +91,11 @@ pub(in crate::chat) async fn replace_mentions(
     if !before.content.mentions.is_empty() {
         store::mentions::remove(&mut unit.tx, room, before.seq).await?;
     }
-    store::mentions::insert(&mut unit.tx, &[(room, before.seq, mentions)]).await
+    store::mentions::insert(&mut unit.tx, &[mentioning_of(room, before, mentions)]).await
+}
+
+fn mentioning_of<'a>(room: &'a RoomKey, message: &'a Message, mentions: &'a [Mention]) -> Mentioning<'a> {
+    Mentioning { room, seq: message.seq, sender: &message.sender, mentions }
 }
 
 fn users(mentions: &[Mention]) -> impl Iterator<Item = &UserId> {

@@ -139,6 +139,7 @@ fn accept(
         edited_at: None,
         deleted: None,
         lane,
+        keeps_unread: send.message.written_after.is_some_and(|after| after.saturating_add(1) < counters.last_seq),
     };
     Ok(Some(NewRow { room, message, fingerprint: send.fingerprint.clone() }))
 }

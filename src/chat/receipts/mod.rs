@@ -158,10 +158,10 @@ impl Receipts {
         known.then(|| self.report(room, &session.owner().user, cursors))
     }
 
-    /// Messages were committed here: who sends one has read the room up to it.
+    /// Messages were committed here: who sends one has read the room up to it, unless it says otherwise.
     pub(super) fn committed(&self, events: &[Event]) {
         let sent = events.iter().filter_map(|event| match &event.body {
-            EventBody::MessageCreated(message) => {
+            EventBody::MessageCreated(message) if !message.keeps_unread => {
                 Some((&event.room, &message.sender, Cursors::new(message.seq, message.seq)))
             }
             _ => None,

@@ -49,7 +49,7 @@ pub(in crate::chat) struct NewRow {
     pub(in crate::chat) fingerprint: Vec<u8>,
 }
 
-const COLUMNS: usize = 17;
+const COLUMNS: usize = 18;
 
 /// The values that SQLite takes in one statement.
 const SQLITE_VALUES: usize = 32_766;
@@ -70,14 +70,14 @@ pub(in crate::chat) async fn insert(
         Dialect::ArraysAndLocks => {
             let arrays = "$1::text[], $2::text[], $3::int8[], $4::int8[], $5::text[], $6::uuid[], $7::bytea[], $8::text[], \
                  $9::text[], $10::int8[], $11::jsonb[], $12::jsonb[], $13::timestamptz[], $14::jsonb[], $15::text[], \
-                 $16::int8[], $17::int8[]";
+                 $16::int8[], $17::int8[], $18::int8[]";
             (format!("UNNEST({arrays})"), rows.len())
         }
     };
     let statement = format!(
         "INSERT INTO messages (project_id, room_id, seq, position, sender_id, client_message_id, fingerprint, text, \
          content_type, reply_to_seq, metadata, attachments, created_at, mentions, lane_id, client_seq, \
-         missing_before) SELECT * FROM {new}"
+         missing_before, keeps_unread) SELECT * FROM {new}"
     );
     let mut args = Args::with_capacity(n * COLUMNS);
     for row in rows {
@@ -124,6 +124,7 @@ fn push_row(args: &mut Args, row: &NewRow) {
     args.push(lane.map(|place| &*place.0));
     args.push(lane.map(|place| place.1));
     args.push(lane.map(|place| place.2));
+    args.push(i64::from(message.keeps_unread));
 }
 
 /// Writes the counters of all rooms that moved.

@@ -50,13 +50,21 @@ pub(in crate::chat) async fn members(tx: &mut Tx, wanted: &[(RoomKey, UserId)]) 
 /// Rows in one statement.
 const MOST: usize = 4_096;
 
+/// Who mentions whom in a message of a room.
+pub(in crate::chat) struct Mentioning<'a> {
+    pub(in crate::chat) room: &'a RoomKey,
+    pub(in crate::chat) seq: u64,
+    pub(in crate::chat) sender: &'a UserId,
+    pub(in crate::chat) mentions: &'a [Mention],
+}
+
 /// Writes whom messages mention.
-pub(in crate::chat) async fn insert(tx: &mut Tx, messages: &[(&RoomKey, u64, &[Mention])]) -> Result<()> {
-    const TYPES: [&str; 4] = ["text", "text", "text", "int8"];
-    let rows: Vec<(&RoomKey, u64, &str)> = messages
+pub(in crate::chat) async fn insert(tx: &mut Tx, messages: &[Mentioning<'_>]) -> Result<()> {
+    const TYPES: [&str; 5] = ["text", "text", "text", "int8", "text"];
+    let rows: Vec<(&Mentioning<'_>, &str)> = messages
         .iter()
-        .flat_map(|(room, seq, mentions)| {
-            mentions.iter().map(|m| (*room, *seq, m.user.as_ref().map_or(EVERYONE, UserId::as_str)))
+        .flat_map(|message| {
+            message.mentions.iter().map(move |m| (message, m.user.as_ref().map_or(EVERYONE, UserId::as_str)))
         })
         .collect();
     for rows in rows.chunks(MOST) {
@@ -64,15 +72,16 @@ pub(in crate::chat) async fn insert(tx: &mut Tx, messages: &[(&RoomKey, u64, &[M
         let (table, n) = table(tx.dialect(), &TYPES, rows.len(), 0);
         // Without a condition SQLite reads the conflict that follows as the end of a join.
         let statement = format!(
-            "INSERT INTO mentions (project_id, user_id, room_id, seq) SELECT * FROM {table} AS new WHERE TRUE \
+            "INSERT INTO mentions (project_id, user_id, room_id, seq, sender_id) SELECT * FROM {table} AS new WHERE TRUE \
              ON CONFLICT DO NOTHING"
         );
         let mut args = Args::with_capacity(n * TYPES.len());
-        for (room, seq, user) in rows.iter().chain(std::iter::repeat_n(last, n - rows.len())) {
-            args.push(&room.project);
+        for (message, user) in rows.iter().chain(std::iter::repeat_n(last, n - rows.len())) {
+            args.push(&message.room.project);
             args.push(*user);
-            args.push(&room.room);
-            args.push(*seq);
+            args.push(&message.room.room);
+            args.push(message.seq);
+            args.push(message.sender);
         }
         tx.execute(&statement, shaped(tx.dialect(), args, TYPES.len())).await?;
     }

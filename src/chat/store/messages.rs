@@ -16,7 +16,8 @@ use crate::{
 /// The columns of a [`Message`], of a table called `m`.
 pub(super) const COLUMNS: &str = "m.seq, m.position, m.sender_id, m.client_message_id, m.text, m.content_type, \
      m.metadata, m.attachments, m.mentions, m.reply_to_seq, m.created_at, m.edited_at, m.deleted_at, m.deleted_by, \
-     m.deletion_reason, m.lane_id, m.client_seq, m.missing_before";
+     m.deletion_reason, m.lane_id, m.client_seq, m.missing_before, \
+     m.keeps_unread";
 
 pub(super) fn attachments_json(attachments: &[Attachment]) -> Option<String> {
     (!attachments.is_empty()).then(|| serde_json::to_string(attachments).unwrap_or_default())
@@ -53,6 +54,7 @@ impl FromRow for Message {
                 (Some(lane), Some(number), Some(missing)) => Some(LanePlace(lane.into(), number, missing)),
                 _ => None,
             },
+            keeps_unread: row.int()? != 0,
         })
     }
 }

@@ -81,7 +81,7 @@ fn columns(dialect: Dialect) -> String {
         "r.room_id, me.delivered_seq, me.read_seq, r.last_seq, \
          CASE WHEN me.read_seq < r.last_seq THEN (SELECT {list} FROM ( \
              SELECT x.seq FROM mentions x WHERE x.project_id = me.project_id AND x.user_id IN (me.user_id, '') \
-                AND x.room_id = me.room_id AND x.seq > me.read_seq \
+                AND x.room_id = me.room_id AND x.seq > me.read_seq AND x.sender_id <> me.user_id \
              GROUP BY x.seq ORDER BY x.seq DESC LIMIT {MAX_MENTIONS_SHOWN}) AS newest) END, \
          me.quiet_until, me.archived, me.favourite, me.settings_version"
     )

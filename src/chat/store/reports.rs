@@ -33,6 +33,8 @@ struct Kept {
     created_at: i64,
     edited_at: Option<i64>,
     lane: Option<LanePlace>,
+    #[serde(default)]
+    keeps_unread: bool,
 }
 
 impl Kept {
@@ -52,6 +54,7 @@ impl Kept {
             created_at: message.created_at.0,
             edited_at: message.edited_at.map(|at| at.0),
             lane: message.lane.clone(),
+            keeps_unread: message.keeps_unread,
         }
     }
 
@@ -68,6 +71,7 @@ impl Kept {
             edited_at: self.edited_at.map(Timestamp),
             deleted: None,
             lane: self.lane,
+            keeps_unread: self.keeps_unread,
         }
     }
 }

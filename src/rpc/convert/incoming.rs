@@ -133,6 +133,7 @@ pub(in crate::rpc) fn new_message(request: wire::SendMessageRequest) -> Result<N
         reply_to: optional(request.reply_to_seq, "reply_to_seq")?,
         content: content(request.text, request.content_type, request.metadata, request.attachments, request.mentions)?,
         lane: lane(request.lane_id, request.client_seq)?,
+        written_after: request.written_after_seq,
     })
 }
 
@@ -156,6 +157,7 @@ pub(in crate::rpc) fn message(message: wire::Message) -> Option<Message> {
             reason: message.deletion_reason,
         }),
         lane: message.lane.map(|place| LanePlace(place.lane_id.into(), place.client_seq, place.missing_before)),
+        keeps_unread: message.keeps_unread,
     })
 }
 

@@ -49,6 +49,7 @@ pub(in crate::rpc) fn message(room: &RoomId, message: &Message) -> wire::Message
         lane: message.lane.as_ref().map(lane),
         deletion_reason: message.deleted.as_ref().map(|d| d.reason.clone()).unwrap_or_default(),
         status: None,
+        keeps_unread: message.keeps_unread,
     }
 }
 

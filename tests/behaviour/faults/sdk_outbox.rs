@@ -146,6 +146,47 @@ async fn two_devices_keep_their_own_order_in_one_room() {
 }
 
 #[tokio::test]
+async fn what_came_while_a_message_waited_to_be_sent_stays_unread() {
+    let mut server = Server::start();
+    general(&server).await;
+    let device = Device::new();
+    let offline = device.start(&server).await;
+    let mut events = offline.events().await.unwrap();
+    until(&mut events, |event| matches!(event, Event::CaughtUp)).await;
+    let seen = server.user("ben").await.say("general", "seen").await.seq;
+    until(&mut events, |event| matches!(event, Event::Room(_))).await;
+    offline.outbox().send(message("answer")).await.unwrap();
+    until(&mut events, |event| matches!(event, Event::Room(_))).await;
+    drop((events, offline));
+
+    server.kill();
+    let offline = device.start(&server).await;
+    for text in ["late", "later"] {
+        offline.outbox().send(message(text)).await.unwrap();
+    }
+    drop(offline);
+    server.restart();
+    let mut ben = server.user("ben").await;
+    for text in ["unseen", "too"] {
+        ben.say("general", text).await;
+    }
+    let offline = device.start(&server).await;
+    all_sent(offline.outbox()).await;
+    let mut events = offline.events().await.unwrap();
+    until(&mut events, |event| matches!(event, Event::CaughtUp)).await;
+    let unread = async || {
+        let unread = offline.unread().await.unwrap();
+        let room = unread.room("general").unwrap();
+        (room.read_seq(), room.unread_count())
+    };
+    assert_eq!(unread().await, (seen + 1, 4), "all after the answer that was sent at once");
+
+    offline.outbox().send(message("now")).await.unwrap();
+    until(&mut events, |event| matches!(event, Event::Room(_))).await;
+    assert_eq!(unread().await, (seen + 6, 0), "who writes among them has seen them");
+}
+
+#[tokio::test]
 async fn a_timeline_is_read_without_a_server_and_its_gap_is_filled_with_one() {
     let mut server = Server::with(&[("chat.max_replay_events", "2")]);
     general(&server).await;

@@ -3,7 +3,8 @@
 
 use prost_types::FieldMask;
 use relay_proto::chat::v1::{
-    self as wire, EditMessageRequest, MemberRole, RemoveMemberRequest, RoomKind, RoomSettings,
+    self as wire, EditMessageRequest, MemberRole, Message, RemoveMemberRequest, RoomKind, RoomSettings,
+    SendMessageRequest,
 };
 
 use super::{SOON, device::Device, get, mentioning, read, read_by_frame, send};
@@ -39,6 +40,33 @@ impl Scene {
         }
     }
 
+    /// Ben writes without having seen what comes after `read`, which he has read.
+    async fn written_unseen(&mut self, read: u64) {
+        let missed = send(&mut self.ana, mentioning(ROOM, &["ben"])).await;
+        for after in [read, 0] {
+            let late = SendMessageRequest { written_after_seq: Some(after), ..mentioning(ROOM, &["ben"]) };
+            let late = send(&mut self.devices[0].clients, late).await;
+            self.agree("a message that was written before others came").await;
+            let state = super::state(&mut self.nodes[0].clone(), ROOM).await;
+            assert_eq!((state.read_seq, state.last_seq), (read, late));
+            assert_eq!(state.unread_mention_seqs, [missed], "nobody is mentioned by themselves");
+            assert!(message_of(&mut self.nodes[0].clone(), late).await.keeps_unread);
+        }
+        let everyone = SendMessageRequest { written_after_seq: Some(0), ..mentioning(ROOM, &["", "ana"]) };
+        send(&mut self.ana, everyone).await;
+        self.agree("a mention of everyone that was written before others came").await;
+        let state = super::state(&mut self.ana, ROOM).await;
+        assert_eq!((state.unread_count, state.unread_mention_seqs), (3, vec![]), "not the sender's own");
+        for after in [missed + 3, u64::MAX] {
+            let seen = SendMessageRequest { written_after_seq: Some(after), ..mentioning(ROOM, &["cy"]) };
+            let seen = send(&mut self.devices[0].clients, seen).await;
+            self.agree("a message whose sender had seen all before it").await;
+            let state = super::state(&mut self.nodes[0].clone(), ROOM).await;
+            assert_eq!((state.read_seq, state.unread_count), (seen, 0));
+            assert!(!message_of(&mut self.nodes[0].clone(), seen).await.keeps_unread);
+        }
+    }
+
     async fn edit(&mut self, seq: u64, users: &[&str]) {
         let wire::SendMessageRequest { text, mentions, .. } = mentioning(ROOM, users);
         let request = EditMessageRequest { room_id: ROOM.into(), seq, text, mentions, ..Default::default() };
@@ -49,6 +77,11 @@ impl Scene {
         let request = wire::DeleteMessageRequest { room_id: ROOM.into(), seq, reason: String::new() };
         self.ana.chat.delete_message(request).await.unwrap();
     }
+}
+
+async fn message_of(clients: &mut Clients, seq: u64) -> Message {
+    let get = wire::GetMessageRequest { room_id: ROOM.into(), seq };
+    clients.chat.get_message(get).await.unwrap().into_inner().message.unwrap()
 }
 
 #[tokio::test]
@@ -79,6 +112,7 @@ async fn messages(scene: &mut Scene) {
     let own = send(&mut scene.devices[0].clients, mentioning(ROOM, &["ben"])).await;
     scene.agree("a message of one's own, to oneself").await;
     assert_eq!(super::state(&mut scene.nodes[0].clone(), ROOM).await.read_seq, own);
+    scene.written_unseen(own).await;
 }
 
 async fn changes(scene: &mut Scene) {

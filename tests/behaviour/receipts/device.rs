@@ -63,8 +63,8 @@ impl Model {
             Event::MessageCreated(created) => {
                 let message = created.message.as_ref().unwrap();
                 self.last = self.last.max(message.seq);
-                self.seen.insert(message.seq, meant(&message.mentions));
-                if message.sender_id == user {
+                self.seen.insert(message.seq, message.sender_id != user && meant(&message.mentions));
+                if message.sender_id == user && !message.keeps_unread {
                     self.read = self.read.max(message.seq);
                     self.delivered = self.delivered.max(message.seq);
                 }
