@@ -170,28 +170,32 @@ async fn what_a_caller_who_hung_up_has_blocked_is_told_to_their_devices() {
     let server = Server::start();
     let (mut stream, _) = Stream::caught_up(&server.user("ana").await, &[]).await;
     let ana = server.user("ana").await;
-    for round in 0..120 {
+    // Until a good many got through: the busier the machine, the more are given up before the server has heard of them.
+    for round in 0.. {
         let mut clients = ana.clone();
         let user_id = format!("user-{round}");
         let call = async move { clients.moderation.block_user(wire::BlockUserRequest { user_id }).await };
-        give_up_after(fastrand::usize(1..60), call).await;
+        give_up_after(fastrand::usize(1..60 + round), call).await;
         // Not very many at once: a connection is closed for that.
-        blocked(&mut ana.clone()).await;
+        let listed = blocked(&mut ana.clone()).await.len();
+        if round >= 120 && listed >= 30 {
+            break;
+        }
     }
     let mut names = BTreeSet::new();
     let agree = async {
         loop {
-            let list = wire::ListBlockedUsersRequest { page_size: 200, ..Default::default() };
+            let list = wire::ListBlockedUsersRequest { page_size: 500, ..Default::default() };
             let list = ana.clone().moderation.list_blocked_users(list).await.unwrap().into_inner().user_ids;
-            if !list.is_empty() && list.iter().all(|user| names.contains(user)) {
-                return list.len();
+            if list.iter().all(|user| names.contains(user)) {
+                return;
             }
             let (name, blocked) = told(&mut stream).await;
             assert!(blocked);
             names.insert(name);
         }
     };
-    println!("{} of 120 got through", within("a word of each block", agree).await);
+    within("a word of each block", agree).await;
 }
 
 #[tokio::test]

@@ -73,17 +73,20 @@ async fn what_a_caller_who_hung_up_has_set_is_told_to_their_devices() {
     let before = state(&mut ben, "r").await.settings_version;
     let (mut stream, _) = Stream::caught_up(&ben, &[]).await;
     let mut told = before;
-    for round in 0..120 {
+    // Until one got through at least: the busier the machine, the more are given up before the server has heard of them.
+    for round in 0.. {
         let mut clients = ben.clone();
         let settings = RoomSettings { favourite: round % 2 == 0, ..Default::default() };
         let call = async move { set(&mut clients, settings, &["favourite"]).await };
-        give_up_after(fastrand::usize(1..60), call).await;
+        give_up_after(fastrand::usize(1..60 + round), call).await;
         let now = state(&mut ben, "r").await.settings_version;
         if now > told {
             told = stands(&mut stream, "r", |state| state.settings_version >= now).await.settings_version;
         }
+        if round >= 120 && told > before {
+            break;
+        }
     }
-    assert!(told > before, "no call got so far");
 }
 
 #[tokio::test]
