@@ -1,9 +1,12 @@
 //! What a line means: a message, or a command.
 
-/// The commands, for whoever types one that is none.
-pub(crate) const HELP: &str = "/react SEQ EMOJI, /edit SEQ TEXT, /delete SEQ [WHY], /reply SEQ TEXT, /pin SEQ, /unpin SEQ, \
-    /pins, /status SEQ, /search WORDS, /who, /members, /rooms, /offline, /retry, /drop, /away, /back, /say-status TEXT, \
-    /mute USER SECONDS, /ban USER, /unban USER, /block USER, /unblock USER, /leave, /quit";
+/// The commands, for whoever types one that is none: in lines that fit a narrow terminal.
+pub(crate) const HELP: [&str; 4] = [
+    "/react SEQ EMOJI, /edit SEQ TEXT, /delete SEQ [WHY], /reply SEQ TEXT,",
+    "/pin SEQ, /unpin SEQ, /pins, /status SEQ, /search WORDS, /who, /members,",
+    "/rooms, /offline, /retry, /drop, /away, /back, /say-status TEXT, /leave,",
+    "/mute USER SECONDS, /ban USER, /unban USER, /block USER, /unblock USER, /quit",
+];
 
 /// One line of input.
 #[derive(Debug, PartialEq)]

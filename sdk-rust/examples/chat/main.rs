@@ -216,7 +216,7 @@ impl App {
                 return true;
             }
             Line::Unclear => {
-                self.room.note(HELP);
+                HELP.iter().for_each(|line| self.room.note(*line));
                 return true;
             }
             Line::Quit => return false,

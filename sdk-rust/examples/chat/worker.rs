@@ -88,11 +88,10 @@ async fn carry_out_one(
         }
         Command::Away(away) => client.set_away(away).await,
         Command::SayStatus(text) => client.set_status_text(text).await?,
-        Command::Mute(user, seconds) => drop(client.mute_member(room, user, Some(in_seconds(seconds))).await?),
+        Command::Mute(user, seconds) => said.push(mute(client, room, &user, seconds).await?),
         Command::Ban(user, true) => drop(client.ban(room, user, "", None).await?),
-        Command::Ban(user, false) => client.unban(room, user).await?,
-        Command::Block(user, true) => client.block_user(user).await?,
-        Command::Block(user, false) => client.unblock_user(user).await?,
+        Command::Ban(user, false) => said.push(unban(client, room, &user).await?),
+        Command::Block(user, blocked) => said.push(block(client, &user, blocked).await?),
         Command::Leave => client.leave_room(room).await?,
     }
     Ok(None)
@@ -117,6 +116,26 @@ fn with_mentions(message: OutgoingMessage) -> OutgoingMessage {
         "room" => message.mention_room(),
         _ => message.mention(name),
     })
+}
+
+// Nothing of the next three comes back as an event of the room.
+
+async fn mute(client: &Client, room: &str, user: &str, seconds: u64) -> Result<String, Error> {
+    client.mute_member(room, user, Some(in_seconds(seconds))).await?;
+    Ok(format!("* {user} is muted for {seconds} s"))
+}
+
+async fn unban(client: &Client, room: &str, user: &str) -> Result<String, Error> {
+    client.unban(room, user).await?;
+    Ok(format!("* {user} may join again"))
+}
+
+async fn block(client: &Client, user: &str, blocked: bool) -> Result<String, Error> {
+    match blocked {
+        true => client.block_user(user).await?,
+        false => client.unblock_user(user).await?,
+    }
+    Ok(format!("* {user} is {}", if blocked { "blocked" } else { "not blocked any more" }))
 }
 
 async fn status(client: &Client, room: &str, seq: u64) -> Result<String, Error> {

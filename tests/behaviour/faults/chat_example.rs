@@ -187,4 +187,19 @@ async fn a_terminal_says_how_far_a_message_has_come_and_finds_it_again() {
     ben.shows("* ana pinned [1]").await;
     ben.type_line("/pins");
     ben.shows("📌 [1] ana: the quick brown fox").await;
+    ana.shows("* ana pinned [1]").await;
+    for (command, answer) in [
+        ("/mute ben 60", "* ben is muted for 60 s"),
+        ("/block eve", "* eve is blocked"),
+        ("/unblock eve", "* eve is not blocked any more"),
+        ("/unban eve", "* eve may join again"),
+    ] {
+        ana.type_line(command);
+        ana.shows(answer).await;
+    }
+    ana.type_line("/help");
+    for _ in 0..4 {
+        let line = ana.line().await;
+        assert!(line.starts_with('/') && line.len() < 80, "{line}");
+    }
 }
