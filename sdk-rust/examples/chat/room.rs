@@ -207,7 +207,10 @@ impl Room {
                 self.note(format!("* {user_id} {}", if *banned { "was banned" } else { "left" }));
             }
             RoomEventKind::MemberUpdated(member) => {
-                self.note(format!("* {} is now {:?}", member.user_id, member.role()));
+                let muted =
+                    member.muted_until.zip(event.occurred_at).is_some_and(|(until, at)| until.seconds > at.seconds);
+                let muted = if muted { ", muted" } else { "" };
+                self.note(format!("* {} is now {:?}{muted}", member.user_id, member.role()));
             }
             RoomEventKind::RoomUpdated(room) => self.note(format!("* {actor} changed the room: {}", room.title)),
             RoomEventKind::RoomDeleted => self.note(format!("* {actor} deleted the room")),

@@ -88,7 +88,7 @@ async fn carry_out_one(
         }
         Command::Away(away) => client.set_away(away).await,
         Command::SayStatus(text) => client.set_status_text(text).await?,
-        Command::Mute(user, seconds) => said.push(mute(client, room, &user, seconds).await?),
+        Command::Mute(user, seconds) => drop(client.mute_member(room, user, Some(in_seconds(seconds))).await?),
         Command::Ban(user, true) => drop(client.ban(room, user, "", None).await?),
         Command::Ban(user, false) => said.push(unban(client, room, &user).await?),
         Command::Block(user, blocked) => said.push(block(client, &user, blocked).await?),
@@ -118,12 +118,7 @@ fn with_mentions(message: OutgoingMessage) -> OutgoingMessage {
     })
 }
 
-// Nothing of the next three comes back as an event of the room.
-
-async fn mute(client: &Client, room: &str, user: &str, seconds: u64) -> Result<String, Error> {
-    client.mute_member(room, user, Some(in_seconds(seconds))).await?;
-    Ok(format!("* {user} is muted for {seconds} s"))
-}
+// Nothing of the next two comes back as an event of the room.
 
 async fn unban(client: &Client, room: &str, user: &str) -> Result<String, Error> {
     client.unban(room, user).await?;

@@ -189,7 +189,7 @@ async fn a_terminal_says_how_far_a_message_has_come_and_finds_it_again() {
     ben.shows("📌 [1] ana: the quick brown fox").await;
     ana.shows("* ana pinned [1]").await;
     for (command, answer) in [
-        ("/mute ben 60", "* ben is muted for 60 s"),
+        ("/mute ben 60", "* ben is now Member, muted"),
         ("/block eve", "* eve is blocked"),
         ("/unblock eve", "* eve is not blocked any more"),
         ("/unban eve", "* eve may join again"),
