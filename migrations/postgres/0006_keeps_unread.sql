@@ -2,5 +2,10 @@
 
 ALTER TABLE messages ADD COLUMN keeps_unread BIGINT NOT NULL DEFAULT 0;  -- 1: it did not
 
--- Nobody is mentioned by themselves. Of messages from before, which all read their rooms for their senders, nothing need be known.
+-- One's own messages are not among one's unread mentions. Empty: not known, of messages from before.
 ALTER TABLE mentions ADD COLUMN sender_id TEXT COLLATE "C" NOT NULL DEFAULT '';
+
+-- What counting reads is in the index.
+ALTER TABLE mentions
+    DROP CONSTRAINT mentions_pkey,
+    ADD PRIMARY KEY (project_id, user_id, room_id, seq) INCLUDE (sender_id);

@@ -2,5 +2,5 @@
 
 ALTER TABLE messages ADD COLUMN keeps_unread INTEGER NOT NULL DEFAULT 0;  -- 1: sending it did not read the room
 
--- Nobody is mentioned by themselves. Of messages from before, which all read their rooms for their senders, nothing need be known.
+-- One's own messages are not among one's unread mentions. Empty: not known, of messages from before.
 ALTER TABLE mentions ADD COLUMN sender_id TEXT NOT NULL DEFAULT '';

@@ -143,7 +143,8 @@ impl UnreadRoom {
         self.last_seq.saturating_sub(self.read_seq)
     }
 
-    /// The unread messages that mention the user or everyone, ascending: the newest 100. So many means that many or more.
+    /// The unread messages of others that mention the user or everyone, ascending: the newest 100. So many means that many or
+    /// more.
     pub fn unread_mentions(&self) -> impl Iterator<Item = u64> {
         self.mentions.iter().copied()
     }

@@ -130,7 +130,7 @@ pub struct NewMessage {
     pub reply_to: Option<u64>,
     /// Its number in a lane of the sender's.
     pub lane: Option<LaneNumber>,
-    /// The newest message that the sender's device had when they wrote it; `None`: all before it.
+    /// The newest message that the sender had seen when they wrote it; `None`: all before it.
     pub written_after: Option<u64>,
 }
 
@@ -157,7 +157,7 @@ pub struct Message {
     pub deleted: Option<Deletion>,
     /// Its place in its sender's lane.
     pub lane: Option<LanePlace>,
-    /// Whether others came that its sender had not seen, so that it does not read the room for them.
+    /// Whether messages stand before it that its sender had not seen, so that it does not read the room for them.
     pub keeps_unread: bool,
 }
 

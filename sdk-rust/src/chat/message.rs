@@ -101,9 +101,9 @@ impl OutgoingMessage {
         self
     }
 
-    /// The newest message of the room that the device had when the user wrote this one. Where others came between, sending
-    /// does not read the room, so that they stay unread. Without it, sending reads the room up to the message. The outbox of
-    /// the feature `sqlite` does this by itself.
+    /// The newest message of the room that the user had seen when they wrote this one. Where any message stands between, the
+    /// user's own too, sending does not read the room. Without it, sending reads the room up to the message. The outbox of the
+    /// feature `sqlite` does this by itself.
     pub fn written_after(mut self, seq: u64) -> Self {
         self.0.written_after_seq = Some(seq);
         self

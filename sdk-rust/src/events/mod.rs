@@ -130,9 +130,9 @@ impl Events {
         }
     }
 
-    /// Reports a message as delivered. One's own, from whatever device, has mostly been read by sending it, which the server
-    /// knows and may forget in a crash: then the next opening says so. What comes in an opening may have been forgotten
-    /// already.
+    /// Reports a message as delivered. One's own, from whatever device, has been read by sending it unless it keeps the room
+    /// unread, which the server knows and may forget in a crash: then the next opening says so. What comes in an opening may
+    /// have been forgotten already.
     fn report(&self, event: &RoomEvent) {
         let (Some(client), RoomEventKind::MessageCreated(message)) = (&self.client, &event.kind) else { return };
         match message.sender_id == self.user_id && !message.keeps_unread {

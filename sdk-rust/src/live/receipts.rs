@@ -87,17 +87,15 @@ impl Client {
         }
     }
 
-    /// A message of the user's own was written, which reads its room up to it, unless others came that were not there when
-    /// the user wrote it: the server knows.
+    /// A message of the user's own was written, which reads its room up to it, unless others stand before it that the user had
+    /// not seen: the server knows. What a duplicate did when it was first sent, its event says.
     pub(crate) fn has_sent(&self, receipt: &SendReceipt, written_after: Option<u64>) {
-        if written_after.is_none_or(|after| receipt.seq <= after.saturating_add(1)) {
-            self.has_read_by_sending(&receipt.room_id, receipt.seq);
-        }
+        self.live().receipts.state().has_sent(receipt, written_after);
     }
 
     /// A message of the user's own has read its room up to it: the server knows.
     pub(crate) fn has_read_by_sending(&self, room_id: &str, seq: u64) {
-        self.live().receipts.state().has_sent(room_id, seq);
+        self.live().receipts.state().has_read(room_id, seq);
     }
 
     /// The server has told what it holds, at the opening of a stream. After a crash that may be less than it knew: it is
@@ -182,7 +180,13 @@ impl State {
         true
     }
 
-    fn has_sent(&mut self, room_id: &str, seq: u64) {
+    fn has_sent(&mut self, receipt: &SendReceipt, written_after: Option<u64>) {
+        if !receipt.duplicate && written_after.is_none_or(|after| receipt.seq <= after.saturating_add(1)) {
+            self.has_read(&receipt.room_id, receipt.seq);
+        }
+    }
+
+    fn has_read(&mut self, room_id: &str, seq: u64) {
         let room = self.rooms.entry(room_id.to_owned()).or_default();
         room.told = room.told.max(Cursors { delivered: seq, read: seq });
     }
@@ -278,10 +282,27 @@ mod tests {
     }
 
     #[test]
+    fn what_sending_has_read_is_not_told_and_only_that() {
+        let receipt = |seq, duplicate| SendReceipt { room_id: "r".into(), seq, duplicate, ..SendReceipt::default() };
+        for (receipt, written_after, has_read) in [
+            (receipt(7, false), None, true),
+            (receipt(7, false), Some(6), true),
+            (receipt(7, false), Some(u64::MAX), true),
+            (receipt(7, false), Some(5), false),
+            (receipt(7, true), None, false),
+            (receipt(7, true), Some(6), false),
+        ] {
+            let mut state = State::default();
+            state.has_sent(&receipt, written_after);
+            assert_eq!(state.mark("r", read(7)), !has_read, "{receipt:?} {written_after:?}");
+        }
+    }
+
+    #[test]
     fn what_the_server_lost_in_a_crash_is_told_again() {
         let mut state = State::default();
         assert!(!state.is_held("r", read(1)), "nothing is known of this room here");
-        state.has_sent("r", 7);
+        state.has_read("r", 7);
         assert!(!state.is_held("r", read(7)));
         assert!(state.is_held("r", read(2)));
         assert_eq!(state.rooms["r"].pending, Some(read(7)));

@@ -75,7 +75,15 @@ impl Store {
     /// The number of a room's newest message that is known of. 0: none.
     pub(super) async fn last_seq(&self, room_id: &str) -> Result<u64, Error> {
         let mut connection = self.connection().await;
-        Ok(known_seq(&mut connection, room_id).await?.unwrap_or_default())
+        let summary: Option<Vec<u8>> = sqlx::query_scalar("SELECT summary FROM rooms WHERE room_id = $1")
+            .bind(room_id)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(storage)?;
+        let summary = summary.map(|summary| decode::<RoomSummary>(&summary)).transpose()?;
+        let of_summary = summary.and_then(|summary| summary.room).map(|room| room.last_seq);
+        let of_state = membership(&mut connection, room_id).await?.map(|state| state.last_seq);
+        Ok(newest_message(&mut connection, room_id).await?.max(of_state).max(of_summary).unwrap_or_default())
     }
 
     /// Keeps messages that the server has listed, `as_of` a position: those that are newer than `above`, unless a newer state
@@ -147,27 +155,33 @@ pub(super) async fn position(tx: &mut Tx<'_>, room_id: &str) -> Result<Option<u6
     Ok(position.map(uint))
 }
 
-/// The number of a room's newest message that is known of; `None`: nothing is known of the room.
-pub(super) async fn known_seq(connection: &mut SqliteConnection, room_id: &str) -> Result<Option<u64>, Error> {
+/// The newest message of a room that the user has seen: that is here, or that they have read on any device. `None`: nothing is
+/// known of the room.
+pub(super) async fn seen_seq(connection: &mut SqliteConnection, room_id: &str) -> Result<Option<u64>, Error> {
+    Ok(newest_message(connection, room_id).await?.max(read_seq(connection, room_id).await?))
+}
+
+async fn newest_message(connection: &mut SqliteConnection, room_id: &str) -> Result<Option<u64>, Error> {
     let newest: Option<i64> = sqlx::query_scalar("SELECT max(seq) FROM messages WHERE room_id = $1")
         .bind(room_id)
         .fetch_one(&mut *connection)
         .await
         .map_err(storage)?;
+    Ok(newest.map(uint))
+}
+
+/// How far the user has read a room, on any device. `None`: it is not known.
+pub(super) async fn read_seq(connection: &mut SqliteConnection, room_id: &str) -> Result<Option<u64>, Error> {
+    Ok(membership(connection, room_id).await?.map(|state| state.read_seq))
+}
+
+async fn membership(connection: &mut SqliteConnection, room_id: &str) -> Result<Option<MembershipState>, Error> {
     let state: Option<Vec<u8>> = sqlx::query_scalar("SELECT state FROM memberships WHERE room_id = $1")
         .bind(room_id)
         .fetch_optional(&mut *connection)
         .await
         .map_err(storage)?;
-    let summary: Option<Vec<u8>> = sqlx::query_scalar("SELECT summary FROM rooms WHERE room_id = $1")
-        .bind(room_id)
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(storage)?;
-    let state = state.map(|state| decode::<MembershipState>(&state)).transpose()?;
-    let summary = summary.map(|summary| decode::<RoomSummary>(&summary)).transpose()?;
-    let of_summary = summary.map(|summary| summary.room.unwrap_or_default().last_seq);
-    Ok(newest.map(uint).max(state.map(|state| state.last_seq)).max(of_summary))
+    state.map(|state| decode(&state)).transpose()
 }
 
 pub(super) async fn put_position(tx: &mut Tx<'_>, room_id: &str, position: u64) -> Result<(), Error> {

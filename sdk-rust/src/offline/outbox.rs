@@ -24,8 +24,8 @@ const CHANGES: usize = 256;
 /// takes and whatever becomes of this process, and written once. The messages of a room are written in the order of their
 /// `send`s: each when the one before is acknowledged or refused, and rooms independent of each other.
 ///
-/// Sending reads the room up to the message, but not past what came after the user wrote it, as far as the
-/// [cache](super::Offline) knows the room: messages that nobody has seen stay unread.
+/// Sending reads the room up to the message. Where others came after the user wrote it, it reads nothing, so that what nobody
+/// has seen stays unread: as far as the [cache](super::Offline) has the room's messages.
 ///
 /// What passes (no connection, a server that restarts or has too much to do, slow mode) is tried again, for ever. What
 /// the server refuses is **parked**, and the messages after it go on: the user can [`edit`](Self::edit) it, have it

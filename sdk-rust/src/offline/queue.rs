@@ -4,7 +4,7 @@ use prost::Message as _;
 use relay_proto::chat::v1::{SendMessageRequest, SendReceipt};
 
 use super::{
-    cache::known_seq,
+    cache::{read_seq, seen_seq},
     fate::{self, Fate},
     store::{Store, Tx, begin, int, run, storage, uint},
 };
@@ -70,7 +70,7 @@ impl Store {
             return Ok(false);
         }
         if request.written_after_seq.is_none() {
-            request.written_after_seq = known_seq(&mut tx, &request.room_id).await?;
+            request.written_after_seq = seen_seq(&mut tx, &request.room_id).await?;
         }
         let (generation, number) = take_number(&mut tx, &request.room_id).await?;
         let query = sqlx::query(
@@ -192,8 +192,9 @@ impl Store {
             sqlx::query("UPDATE outbox SET open = 1 WHERE client_message_id = $1").bind(&request.client_message_id);
         run(&mut tx, query).await?;
         if let Some(after) = request.written_after_seq {
+            // What they have read since is no more unseen, and their own messages never were.
+            let after = read_seq(&mut tx, room_id).await?.map_or(after, |read| read.max(after));
             let (first, last) = own_run(&mut tx, room_id).await?;
-            // The user had seen their own messages, which were to stand before this one.
             request.written_after_seq = Some(if (first..last).contains(&after) { last } else { after });
         }
         tx.commit().await.map_err(storage)?;
@@ -281,7 +282,7 @@ async fn take_number(tx: &mut Tx<'_>, room_id: &str) -> Result<(i64, i64), Error
 /// Puts a parked message at the end of the lane. It is as if the user wrote it now.
 async fn unpark(tx: &mut Tx<'_>, request: &mut SendMessageRequest) -> Result<(), Error> {
     let (generation, number) = take_number(tx, &request.room_id).await?;
-    request.written_after_seq = known_seq(tx, &request.room_id).await?.or(request.written_after_seq);
+    request.written_after_seq = seen_seq(tx, &request.room_id).await?.or(request.written_after_seq);
     let query = sqlx::query(
         "UPDATE outbox SET parked = 0, reason = NULL, error = NULL, generation = $2, number = $3, request = $4 \
          WHERE client_message_id = $1",
@@ -303,9 +304,12 @@ async fn own_run(tx: &mut Tx<'_>, room_id: &str) -> Result<(u64, u64), Error> {
     Ok(run.map_or((0, 0), |(after, last)| (uint(after), uint(last))))
 }
 
-/// Notes that a message was written right after the one that its sender knew as the newest.
+/// Notes where a message was written.
 async fn extend_own_run(tx: &mut Tx<'_>, room_id: &str, seq: u64) -> Result<(), Error> {
     let (first, last) = own_run(tx, room_id).await?;
+    if seq <= last {
+        return Ok(());
+    }
     let first = if last + 1 == seq { first } else { seq - 1 };
     let query = sqlx::query("INSERT OR REPLACE INTO own_runs (room_id, after, last) VALUES ($1, $2, $3)")
         .bind(room_id)
@@ -331,15 +335,13 @@ async fn remove(tx: &mut Tx<'_>, id: &str) -> Result<(), Error> {
 /// its number, and the messages after it would wait for that: it is declared skipped.
 async fn sent(tx: &mut Tx<'_>, request: &SendMessageRequest, receipt: Option<&SendReceipt>) -> Result<Answered, Error> {
     let id = &request.client_message_id;
+    if let Some(receipt) = receipt {
+        extend_own_run(tx, &request.room_id, receipt.seq).await?;
+    }
     if !is_known(tx, id).await? {
         return Ok(Answered::Gone);
     }
     let row = find(tx, id).await?;
-    if let (Some(receipt), Some(after)) = (receipt, request.written_after_seq)
-        && receipt.seq == after.saturating_add(1)
-    {
-        extend_own_run(tx, &request.room_id, receipt.seq).await?;
-    }
     if receipt.is_some_and(|receipt| (1..=uint(row.number)).contains(&receipt.next_client_seq)) {
         skip(tx, &request.room_id, row.generation, row.number).await?;
     }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use relay_proto::chat::v1::MembershipState;
+use relay_proto::chat::v1::{MembershipState, Message};
 use serde::Deserialize;
 
 use super::*;
 use crate::{
-    Event, Unread,
+    Event, RoomEvent, RoomEventKind, Unread,
     fixtures::{self, Failure},
 };
 
@@ -49,8 +49,11 @@ enum Play {
     Parked {
         parked: Vec<String>,
     },
-    Known {
-        known: u64,
+    Has {
+        has: u64,
+    },
+    Read {
+        read: u64,
     },
     /// The last, as it fits everything.
     Next {
@@ -145,8 +148,15 @@ impl Game {
                 };
                 self.store.answered(&step, answer.as_ref().map(Option::as_ref)).await.unwrap();
             }
-            Play::Known { known } => {
-                let state = MembershipState { room_id: "r".into(), last_seq: known, ..MembershipState::default() };
+            Play::Has { has } => {
+                let message = Message { room_id: "r".into(), seq: has, sender_id: "ben".into(), ..Message::default() };
+                let kind = RoomEventKind::MessageCreated(message);
+                let (room_id, actor_id) = ("r".into(), "ben".into());
+                let event = RoomEvent { room_id, position: has, occurred_at: None, actor_id, kind };
+                self.store.apply(&[Event::Room(event)], &mut Unread::new(), 100).await.unwrap();
+            }
+            Play::Read { read } => {
+                let state = MembershipState { room_id: "r".into(), read_seq: read, last_seq: 99, ..Default::default() };
                 self.store.apply(&[Event::Memberships(state)], &mut Unread::new(), 100).await.unwrap();
             }
             Play::Parked { parked } => {
