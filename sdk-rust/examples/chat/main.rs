@@ -165,12 +165,16 @@ impl App {
                 Ok(Fact::Cursors(link.client.list_receipts_all(room, 0).try_collect().await?))
             });
         }
-        if let Event::Resumed(at) = &event
-            && at.room_id == self.room.id
-            && at.verdict() == ResumeVerdict::Gap
-        {
+        match &event {
             // The server does not replay that far back: what was missed is listed.
-            self.read(|link, room, from| async move { Ok(Fact::Missed(link.missed(&room, from).await?)) });
+            Event::Resumed(at) if at.room_id == self.room.id && at.verdict() == ResumeVerdict::Gap => {
+                self.read(|link, room, from| async move { Ok(Fact::Missed(link.missed(&room, from).await?)) });
+            }
+            // Only what is new comes by itself.
+            Event::Resumed(at) if at.room_id == self.room.id && at.verdict() == ResumeVerdict::Joined => {
+                self.read(|link, room, _| async move { Ok(Fact::Missed(link.latest(&room, LAST).await?)) });
+            }
+            _ => {}
         }
     }
 

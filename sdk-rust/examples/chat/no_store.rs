@@ -36,6 +36,12 @@ impl Link {
         Ok((page.messages, Feed(self.client.events_from(positions))))
     }
 
+    pub(crate) async fn latest(&self, room: &str, count: u16) -> Result<Vec<Message>, Error> {
+        let mut page = self.client.history(History::older(room).page_size(count.into())).await?;
+        page.messages.reverse();
+        Ok(page.messages)
+    }
+
     pub(crate) async fn missed(&self, room: &str, from: u64) -> Result<Vec<Message>, Error> {
         self.client.history_all(History::newer(room).start(from)).try_collect().await
     }

@@ -1,6 +1,6 @@
 //! What is known of the room that is shown, and of the others as far as they have something unread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry as Slot};
 
 use relay_sdk::{
     DisconnectReason, Event, Message, PresenceState, Receipt, ResumeVerdict, RoomEvent, RoomEventKind, RoomResume,
@@ -58,12 +58,12 @@ impl Room {
         self.entries.push(Entry::Note(line.into()));
     }
 
-    /// Shows a message, once. Live events begin a little before the end of the history.
+    /// Shows a message, once. Live events begin a little before the end of the history, and may come before what was listed.
     pub(crate) fn message(&mut self, message: Message) {
-        if message.seq > self.newest() {
+        if let Slot::Vacant(slot) = self.messages.entry(message.seq) {
             self.entries.push(Entry::Message(message.seq));
+            slot.insert(message);
         }
-        self.messages.entry(message.seq).or_insert(message);
     }
 
     /// How far a message of the user's own has come: ✓ written, ✓✓ all have got it, or all have read it (`true`).

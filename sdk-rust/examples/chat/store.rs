@@ -50,6 +50,16 @@ impl Link {
         Ok((page.messages, Feed::Live(self.client.events_from(Positions::from([(room.to_owned(), page.position)])))))
     }
 
+    /// The last messages of a room, ascending, as the server has them.
+    pub(crate) async fn latest(&self, room: &str, count: u16) -> Result<Vec<Message>, Error> {
+        if let Some(offline) = &self.offline {
+            return Ok(offline.timeline(room, 0, count.into()).await?.messages);
+        }
+        let mut page = self.client.history(History::older(room).page_size(count.into())).await?;
+        page.messages.reverse();
+        Ok(page.messages)
+    }
+
     /// The messages from a number on.
     pub(crate) async fn missed(&self, room: &str, from: u64) -> Result<Vec<Message>, Error> {
         self.client.history_all(History::newer(room).start(from)).try_collect().await

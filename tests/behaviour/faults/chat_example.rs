@@ -144,6 +144,8 @@ async fn a_terminal_with_a_file_shows_and_takes_messages_without_a_server() {
     let mut ana = Terminal::open_with(&example, &server, "ana", &store);
     ana.type_line("before");
     ana.comes_to_show("[1] ana: before").await;
+    // It may be shown before its acknowledgement is stored.
+    ana.says("/offline", "* 0 not sent yet").await;
     ana.type_line("/quit");
     ana.ends_well().await;
 
@@ -161,7 +163,10 @@ async fn a_terminal_with_a_file_shows_and_takes_messages_without_a_server() {
     let mut ana = Terminal::open_with(&example, &server, "ana", &store);
     ana.comes_to_show("[1] ana: before").await;
     ana.comes_to_show("[2] ana: written alone").await;
-    // It may be shown before its acknowledgement is stored.
+    let file = folder.path().join("ben.db");
+    let mut ben = Terminal::open_with(&example, &server, "ben", &["--store", file.to_str().unwrap()]);
+    ben.comes_to_show("[1] ana: before").await;
+    ben.comes_to_show("[2] ana: written alone").await;
     ana.says("/offline", "* 0 not sent yet").await;
 }
 
