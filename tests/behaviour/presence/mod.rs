@@ -44,7 +44,7 @@ impl Watcher {
 
     fn take(&mut self, frame: Kind) {
         match frame {
-            Kind::Presence(changed) => self.learn(changed.presence.unwrap(), true),
+            Kind::Presence(changed) => self.learn(changed.presence.unwrap()),
             Kind::RoomPresence(room) => {
                 self.rooms.push((room.room_id, room.present_count, room.sample));
                 let named: Vec<_> = room.present.iter().map(|user| user.user_id.clone()).collect();
@@ -57,19 +57,20 @@ impl Watcher {
                         }
                     }
                 }
-                room.present.into_iter().for_each(|user| self.learn(user, false));
+                room.present.into_iter().for_each(|user| self.learn(user));
             }
             _ => {}
         }
     }
 
-    fn learn(&mut self, presence: UserPresence, told: bool) {
+    /// Frames may say again what was said: what counts is whether the user is another than before.
+    fn learn(&mut self, presence: UserPresence) {
         let user = presence.user_id.clone();
         let known = self.known.get(&user);
         if known.is_some_and(|known| known.version > presence.version) {
             return;
         }
-        if told || known.map(UserPresence::state) != Some(presence.state()) {
+        if known.map(UserPresence::state) != Some(presence.state()) {
             self.told.push((user.clone(), presence.state()));
         }
         self.known.insert(user, presence);
@@ -96,7 +97,7 @@ impl Watcher {
         self.known.get(user).map_or(Offline, UserPresence::state)
     }
 
-    /// What was told of a user, and is not asked for again.
+    /// What a user was told to have become, and is not asked for again.
     pub(crate) fn take_told(&mut self, user: &str) -> Vec<PresenceState> {
         let (of_user, others) = std::mem::take(&mut self.told).into_iter().partition(|(of, _)| of == user);
         self.told = others;
@@ -108,9 +109,6 @@ impl Watcher {
     pub(crate) async fn mark(&mut self, user: &mut Clients, name: &str, text: &str) {
         say(user, text).await;
         self.until("a status text", |w| w.known.get(name).is_some_and(|p| p.status_text == text)).await;
-        // It came with a word of its own.
-        let last = self.told.iter().rposition(|(of, _)| of == name).unwrap();
-        self.told.remove(last);
     }
 }
 
